@@ -1,0 +1,53 @@
+"""What can go wrong between us and a caller, one exception per situation.
+
+What goes wrong in the *world* (a damaged frame, a lost event) is expected and modelled: it is a value, see
+:mod:`rarera_sim.core.inbox`. An exception here means that the caller asked for something that cannot be.
+"""
+
+from __future__ import annotations
+
+
+class RareraError(Exception):
+    """Root of every exception that RARERA raises on purpose."""
+
+
+class BadInput(RareraError, ValueError):
+    """Something handed in by a person is not usable: names what, where, its value and what is allowed.
+
+    The command line turns it into one line on stderr and exit code 2.
+    """
+
+
+class InvalidEvent(BadInput):
+    """An event that has no canonical form: a field of the wrong kind, NaN, a lone surrogate, an integer too large."""
+
+
+class Conflict(RareraError):
+    """The place of an event is taken by another: same source and sequence, different content.
+
+    Nothing of the batch was appended. A source that restarts its numbering without a new name causes this.
+    """
+
+
+class WrongPosition(RareraError):
+    """Optimistic concurrency: the stream has moved on since the caller looked. Nothing was appended."""
+
+
+class SkippedPosition(RareraError):
+    """A reader was shown position n + 2 after n: something is missing from the log, which must not pass quietly."""
+
+
+class DamagedLog(RareraError):
+    """The log holds something that it was not given: names the first bad position."""
+
+
+class BusyLog(RareraError):
+    """Another process holds the log's write lock for longer than the caller was ready to wait."""
+
+
+class UnknownFormat(BadInput):
+    """A log, snapshot or file of a format that this version does not read."""
+
+
+class ClockFault(RareraError):
+    """A clock stepped back, or a peer is further in the future than the bound: reported, never swallowed."""

@@ -1,0 +1,302 @@
+"""Events, their identity, and the canonical bytes that decide both.
+
+A *frame* is what travels and what is stored::
+
+    frame = UID (32 bytes) + body            body = canonical JSON array, UTF-8
+    UID   = GST (8 bytes, big endian) + SHA-256(domain + GST + body)[:24]
+    body  = [stream, type, source, sequence, schema, causation, correlation, data]       links in hex, "" for none
+
+One id does three jobs: recompute it and you know that an event is damaged, look it up and you know that it is a
+repeat, compare two logs by it and you know whether two runs agree. The creation time stands in front because a
+unique index over time-ordered keys costs half of one over random keys. 192 bits of SHA-256 leave 2^96 work to find
+two events of one nanosecond with one id. The rule for JSON is written down in docs/canonical.md, with golden vectors
+in tests/core/test_event.py.
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from rarera_sim.core.errors import InvalidEvent
+from rarera_sim.core.time import TIMESTAMP_MAX, Timestamp, format_timestamp
+
+EventId = bytes
+Frame = bytes
+
+ID_BYTES = 32
+TIME_BYTES = 8
+HASH_BYTES = ID_BYTES - TIME_BYTES
+SEQUENCE_MAX = 2**63 - 1
+
+# Separates our hashes from any other use of SHA-256 on the same bytes, and one canonical form from the next.
+_DOMAIN = sha256(b"rarera.event/1\0")
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_ENVELOPE = 8
+
+
+class Event(msgspec.Struct, frozen=True, dict=True, order=False):
+    """Something that happened, once, at one source.
+
+    Parameters
+    ----------
+    stream
+        What the event is about, and the unit of ordering. The text before the first "/" names the processor that
+        it belongs to (the paper's `processor_id`): "EWR/UA1545" belongs to "EWR".
+    type
+        What happened, for instance "departed"; notifications go to the topic `event.<type>`.
+    data
+        The content: a JSON object. Treat it as frozen; the id was computed from what it held first.
+    source
+        Who says so. Two equal readings in one tick are two events, told apart by their sequence.
+    sequence
+        The source's own count of its events, from 1, without gaps.
+    time
+        Creation time, a GST: nanoseconds since 1970-01-01 UTC, strictly increasing per source.
+    schema
+        Version of the shape of `data`, per type, from 1.
+    causation, correlation
+        Ids of the event that caused this one, and of the conversation it belongs to.
+
+    Examples
+    --------
+    >>> event = Event("EWR/UA1545", "arrived", {"speed": 370.0}, source="IAH", sequence=7, time=1_357_035_000 * 10**9)
+    >>> event.processor, event.id.hex()[:16]
+    ('EWR', '12d5282482c5b000')
+    >>> decode(event.frame) == event
+    True
+    """
+
+    stream: str
+    type: str
+    data: dict[str, Any]
+    source: str
+    sequence: int
+    time: Timestamp
+    schema: int = 1
+    causation: EventId | None = None
+    correlation: EventId | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The canonical bytes: UID, then body. Raises `InvalidEvent` where the event has no canonical form."""
+        # Not functools.cached_property: until Python 3.12 it takes a lock, which costs as much as the hash.
+        kept: Frame | None = self.__dict__.get("frame")
+        if kept is None:
+            kept = self.__dict__["frame"] = _encode(self)
+        return kept
+
+    @property
+    def id(self) -> EventId:
+        """The UID, 32 bytes: creation time, then the hash of time, type, content and origin."""
+        return self.frame[:ID_BYTES]
+
+    @property
+    def body(self) -> bytes:
+        """Everything of the event but its time, as canonical JSON."""
+        return self.frame[ID_BYTES:]
+
+    @property
+    def processor(self) -> str:
+        """The part of the stream's name that says which processor the event belongs to."""
+        return self.stream.partition("/")[0]
+
+    def __repr__(self) -> str:
+        return (
+            f"Event({self.stream} {self.type} {self.data!r} from {self.source}#{self.sequence}"
+            f" at {format_timestamp(self.time)})"
+        )
+
+
+class Recorded(NamedTuple):
+    """An event with its place in a log: positions are dense, from 1, in commit order."""
+
+    position: int
+    event: Event
+
+
+def encode(event: Event) -> Frame:
+    """The frame of an event; the same event always gives the same bytes."""
+    return event.frame
+
+
+def decode(frame: Frame, *, verify: bool = True) -> Event:
+    """Read a frame back.
+
+    Parameters
+    ----------
+    frame
+        As made by `encode`.
+    verify
+        Recompute the UID and compare. Without it a damaged frame may be read as another event: that is what systems
+        without content-derived ids do, and what the model's message queue does.
+
+    Raises
+    ------
+    InvalidEvent
+        The frame is cut short, is not JSON, has not the shape of an event, or does not match its UID.
+    """
+    if len(frame) <= ID_BYTES:
+        raise InvalidEvent(f"frame of {len(frame)} bytes is too short; an event has more than {ID_BYTES}")
+    if verify and identify(frame[:TIME_BYTES], frame[ID_BYTES:]) != frame[:ID_BYTES]:
+        raise InvalidEvent("content does not match its UID")
+    try:
+        body = orjson.loads(frame[ID_BYTES:])
+    except orjson.JSONDecodeError as error:
+        raise InvalidEvent(f"body is not JSON: {error}") from None
+    if type(body) is not list or len(body) != _ENVELOPE:
+        raise InvalidEvent(f"body is not a list of {_ENVELOPE} fields")
+    stream, kind, source, sequence, schema, causation, correlation, data = body
+    try:
+        causation = bytes.fromhex(causation) if causation else None
+        correlation = bytes.fromhex(correlation) if correlation else None
+    except (TypeError, ValueError):
+        raise InvalidEvent(
+            f"causation and correlation must be ids in hex, got {causation!r}, {correlation!r}"
+        ) from None
+    event = Event(
+        stream,
+        kind,
+        data,
+        source,
+        sequence,
+        int.from_bytes(frame[:TIME_BYTES], "big"),
+        schema,
+        causation,
+        correlation,
+    )
+    _check_fields(event)
+    event.__dict__["frame"] = frame
+    return event
+
+
+def identify(time: bytes, body: bytes) -> EventId:
+    """The UID of a body created at `time` (8 bytes, big endian)."""
+    digest = _DOMAIN.copy()
+    digest.update(time)
+    digest.update(body)
+    return time + digest.digest()[:HASH_BYTES]
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON the strict way: duplicate keys, NaN, infinities and what has no canonical form are refused.
+
+    For what people hand in. Frames need no such care: whatever they say, their UID says whether it was meant.
+    """
+    import json
+
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InvalidEvent(f"not JSON: {error}") from None
+    canonical_json(value)
+    return value
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys, no spaces and shortest numbers; `InvalidEvent` for what JSON cannot say.
+
+    >>> canonical_json({"b": 1.0, "a": [1, True, -0.0, None, "é"]}).decode()
+    '{"a":[1,true,-0.0,null,"é"],"b":1.0}'
+    """
+    try:
+        text = orjson.dumps(value, option=_CANONICAL)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent(f"data has no canonical JSON: {error}") from None
+    # orjson writes NaN and the infinities as null without a word, so a null has to prove itself.
+    if b"null" in text:
+        _refuse_non_finite(value)
+    return text
+
+
+def canonical_body(event: Event) -> bytes:
+    """The one byte string that says everything of an event but its time."""
+    return canonical_json(
+        (
+            event.stream,
+            event.type,
+            event.source,
+            event.sequence,
+            event.schema,
+            event.causation.hex() if event.causation else "",
+            event.correlation.hex() if event.correlation else "",
+            event.data,
+        )
+    )
+
+
+def _encode(event: Event) -> Frame:
+    _check_fields(event)
+    body = canonical_body(event)
+    time = event.time.to_bytes(TIME_BYTES, "big")
+    return identify(time, body) + body
+
+
+def _check_fields(event: Event) -> None:
+    # One expression for the usual case, as this stands on the hot path; the words are found only when it fails.
+    if not (
+        type(event.stream) is type(event.type) is type(event.source) is str
+        and event.stream
+        and event.type
+        and event.source
+        and type(event.sequence) is type(event.time) is type(event.schema) is int
+        and 1 <= event.sequence <= SEQUENCE_MAX
+        and 0 <= event.time <= TIMESTAMP_MAX
+        and 1 <= event.schema <= SEQUENCE_MAX
+        and type(event.data) is dict
+        and (event.causation is None or (type(event.causation) is bytes and len(event.causation) == ID_BYTES))
+        and (event.correlation is None or (type(event.correlation) is bytes and len(event.correlation) == ID_BYTES))
+        and "\0" not in event.stream
+        and "\0" not in event.type
+        and "\0" not in event.source
+    ):
+        raise InvalidEvent(_what_is_wrong(event))
+
+
+def _what_is_wrong(event: Event) -> str:
+    for name in ("stream", "type", "source"):
+        text = getattr(event, name)
+        if type(text) is not str or not text or "\0" in text:
+            return f"{name} must be a non-empty string without NUL, got {text!r}"
+    for name, lowest, highest in (
+        ("sequence", 1, SEQUENCE_MAX),
+        ("schema", 1, SEQUENCE_MAX),
+        ("time", 0, TIMESTAMP_MAX),
+    ):
+        number = getattr(event, name)
+        if type(number) is not int or not lowest <= number <= highest:
+            return f"{name} must be an integer from {lowest} to {highest}, got {number!r}"
+    for name in ("causation", "correlation"):
+        link = getattr(event, name)
+        if link is not None and (type(link) is not bytes or len(link) != ID_BYTES):
+            return f"{name} must be an event id of {ID_BYTES} bytes or None, got {link!r}"
+    return f"data must be a JSON object, got {type(event.data).__name__}"
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidEvent(f"key {twice!r} stands twice in one JSON object")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidEvent(f"{name} is not JSON; a missing number is null")
+
+
+def _refuse_non_finite(value: Any) -> None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidEvent(f"data holds {value!r}, which JSON cannot say; a missing number is null")
+    elif isinstance(value, dict):
+        for item in value.values():
+            _refuse_non_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_non_finite(item)

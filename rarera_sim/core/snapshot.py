@@ -1,0 +1,49 @@
+"""States written down, so that going back to a moment need not start at the beginning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from rarera_sim.core.event import canonical_json
+from rarera_sim.core.time import Timestamp
+
+
+class Snapshot(NamedTuple):
+    """A projection's state after every event up to `position`.
+
+    `time_max` is the newest creation time folded in: only if it is not after a moment does the snapshot hold nothing
+    that was not yet true then.
+    """
+
+    projection: str
+    version: int
+    position: int
+    time_max: Timestamp
+    state: bytes
+
+    @classmethod
+    def of(cls, projection: str, version: int, position: int, time_max: Timestamp, state: Any) -> Snapshot:
+        return cls(projection, version, position, time_max, canonical_json(state))
+
+
+class SnapshotStore(Protocol):
+    """Keeps snapshots; losing all of them costs time, never truth."""
+
+    def save(self, snapshot: Snapshot) -> None: ...
+
+    def latest(
+        self, projection: str, version: int, *, upto: int | None = None, as_of: Timestamp | None = None
+    ) -> Snapshot | None:
+        """The furthest snapshot of this very version that is not beyond `upto` and knows nothing after `as_of`."""
+        ...
+
+
+def restore(snapshot: Snapshot) -> Any:
+    return orjson.loads(snapshot.state)
+
+
+def usable(snapshot: Snapshot, upto: int | None, as_of: Timestamp | None) -> bool:
+    """Whether a rebuild that stops at `upto` and `as_of` may start here."""
+    return (upto is None or snapshot.position <= upto) and (as_of is None or snapshot.time_max <= as_of)
