@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Six whole weeks, Monday to Sunday, without a change of daylight saving time anywhere (the first is on 10 March).
-# They hold the blizzard of 8 and 9 February, when half of all flights were cancelled: abnormal by nature.
+# They hold the blizzard of 8 and 9 February, when more than half of the flights were cancelled: abnormal by nature.
 FIRST_DAY = date(2013, 1, 7)
 LAST_DAY = date(2013, 2, 18)
 

@@ -45,6 +45,13 @@ class BusyLog(RareraError):
     """Another process holds the log's write lock for longer than the caller was ready to wait."""
 
 
+class StorageFailed(RareraError):
+    """The disk or the connection under a log failed, or the log was closed: open it again and look what is there.
+
+    What was acknowledged before is safe; the append that met this is in the log whole or not at all.
+    """
+
+
 class UnknownFormat(BadInput):
     """A log, snapshot or file of a format that this version does not read."""
 

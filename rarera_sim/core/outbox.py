@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 
 from rarera_sim.core.event import Event, Frame
 from rarera_sim.core.retry import Backoff, DeadLetter
@@ -31,8 +32,9 @@ class Outbox:
         self.dead: dict[int, Frame] = {}
         self._frames: dict[int, Frame] = {}
         self._attempts: dict[int, int] = {}
-        # Insertion order is by deadline only while delays do not grow, so deadlines are looked through when due.
         self._deadlines: dict[int, float] = {}
+        # A heap, as delays grow and so come out of order. Entries that no longer hold are dropped when they come up.
+        self._queue: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -67,14 +69,18 @@ class Outbox:
 
     def due(self, now: float) -> Iterator[tuple[int, Frame]]:
         """The frames whose acknowledgement is overdue, each to be sent again."""
-        late = [sequence for sequence, deadline in self._deadlines.items() if deadline <= now]
-        for sequence in late:
+        # One at a time: whoever sends the first may hear at once that the second has arrived, or stop here.
+        while (deadline := self.next_due()) is not None and deadline <= now:
+            sequence = self._queue[0][1]
             self._sent(sequence, now)
             yield sequence, self._frames[sequence]
 
     def next_due(self) -> float | None:
         """The earliest deadline, None when nothing waits."""
-        return min(self._deadlines.values(), default=None)
+        queue = self._queue
+        while queue and self._deadlines.get(queue[0][1]) != queue[0][0]:
+            heappop(queue)
+        return queue[0][0] if queue else None
 
     def _sent(self, sequence: int, now: float) -> None:
         self._attempts[sequence] += 1
@@ -83,4 +89,6 @@ class Outbox:
             self.dead[sequence] = self._frames[sequence]
             self._deadlines.pop(sequence, None)
         else:
+            assert deadline > now, "the delay is lost in the rounding of the clock"
             self._deadlines[sequence] = deadline
+            heappush(self._queue, (deadline, sequence))

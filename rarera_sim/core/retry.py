@@ -23,7 +23,7 @@ class Backoff:
     delay, delay_max
         Seconds before the second attempt, and the longest wait.
     factor
-        Growth from one attempt to the next, >= 1.
+        Growth from one attempt to the next, 1 to 1000.
     jitter
         Share of the delay that chance may take away, 0 to 1.
     attempts_max
@@ -51,8 +51,8 @@ class Backoff:
     def __post_init__(self) -> None:
         if not 0 < self.delay <= self.delay_max:
             raise ValueError(f"delay must be > 0 s and <= delay_max, got {self.delay!r}, {self.delay_max!r}")
-        if not self.factor >= 1:
-            raise ValueError(f"factor must be >= 1, got {self.factor!r}")
+        if not 1 <= self.factor <= 1000:
+            raise ValueError(f"factor must be 1 to 1000, got {self.factor!r}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be 0 to 1, got {self.jitter!r}")
         if self.attempts_max is not None and self.attempts_max < 1:

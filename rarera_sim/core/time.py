@@ -20,7 +20,7 @@ MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 TIMESTAMP_MAX = 2**63 - 1
 
-_FRACTION = re.compile(r"\.(\d+)")
+_FRACTION = re.compile(r"[.,]([0-9]+)")  # ISO 8601 allows either
 
 
 class Clock(Protocol):
@@ -133,7 +133,7 @@ def parse_timestamp(text: str) -> Timestamp:
     '2013-01-01T00:00:00.123456789Z'
     """
     text = text.strip()
-    if re.fullmatch(r"\d{1,19}", text):
+    if re.fullmatch(r"[0-9]{1,19}", text):
         return _within_range(int(text), text)
     # datetime holds microseconds: the fraction is read by hand so that nanoseconds survive.
     fraction = _FRACTION.search(text)
@@ -146,7 +146,7 @@ def parse_timestamp(text: str) -> Timestamp:
         moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
     except ValueError:
         raise BadInput(f"time {text!r} is not ISO 8601; write e.g. 2013-01-14T12:00Z or 2013-01-14") from None
-    if moment.tzinfo is None and len(text) == len("2013-01-14"):
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         moment = moment.replace(tzinfo=UTC)
     return _within_range(from_datetime(moment) + nanoseconds, text)
 

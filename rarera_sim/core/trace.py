@@ -41,6 +41,7 @@ class Stage:
     # How a queue fails.
     DROPPED = "dropped"  # pushed out of a full memory, or lost with a crashed consumer
     UNREADABLE = "unreadable"  # damaged beyond parsing, thrown away
+    MISREAD = "misread"  # damaged, parsed all the same, and now in the state as something that nobody sent
     REDELIVERED = "redelivered"  # the visibility timeout ran out
 
 

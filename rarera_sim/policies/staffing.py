@@ -1,0 +1,133 @@
+"""From load to replicas, by Erlang C: what the queueing, predictive and price-aware policies share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rarera_sim import theory
+from rarera_sim.learning.services import ServiceTime
+from rarera_sim.policies.base import Observation
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The fewest and the most replicas there may be, both inclusive.
+
+    Examples
+    --------
+    >>> Limits(replicas_min=2, replicas_max=10).within(math.inf)
+    10
+    """
+
+    replicas_min: int = 1
+    replicas_max: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, value in (("replicas_min", self.replicas_min), ("replicas_max", self.replicas_max)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if not 1 <= self.replicas_min <= self.replicas_max:
+            raise ValueError(
+                f"replicas_min must be >= 1 and <= replicas_max, got {self.replicas_min!r}, {self.replicas_max!r}"
+            )
+
+    def within(self, replicas: float) -> int:
+        """The nearest allowed number."""
+        return int(max(self.replicas_min, min(self.replicas_max, replicas)))
+
+
+@dataclass(frozen=True)
+class Staffing:
+    """Erlang-C staffing for a stated objective, with what is waiting already worked off in a stated time.
+
+        smallest c with P(response > bound) <= 1 - quantile   at lambda' = lambda + backlog / catch_up   (M/M/c)
+
+    Where one service alone takes longer than the bound too often, no number of replicas keeps it; then the smallest c
+    with P(wait > 0) <= 1 - quantile, as waiting is all that replicas can save.
+
+    Parameters
+    ----------
+    bound
+        Response not to be exceeded, s, > 0.
+    quantile
+        Share of the events that shall keep the bound, in (0, 1).
+    catch_up
+        Time in which a backlog shall be gone, s, > 0.
+    limits
+        What the answer is clipped to.
+
+    Examples
+    --------
+    >>> staffing = Staffing(bound=0.5, quantile=0.99)
+    >>> staffing.replicas(arrival_rate=100.0, service_rate=10.0)
+    12
+    >>> staffing.replicas(arrival_rate=100.0, service_rate=10.0, backlog=600)
+    13
+    """
+
+    bound: float = 1.0
+    quantile: float = 0.99
+    catch_up: float = 60.0
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        for name, value in (("bound", self.bound), ("catch_up", self.catch_up)):
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"{name} must be > 0 s, got {value!r}")
+        if not 0.0 < self.quantile < 1.0:
+            raise ValueError(f"quantile must be > 0 and < 1, got {self.quantile!r}")
+
+    def replicas(self, arrival_rate: float, service_rate: float, backlog: float = 0.0) -> int:
+        """Replicas that keep the objective at these rates, 1/s, or the nearest that the limits allow."""
+        rate = self.demand(arrival_rate, backlog)
+        servers_max = self.limits.replicas_max
+        if rate >= servers_max * service_rate:
+            return servers_max
+        needed = theory.servers_for_response(rate, service_rate, self.bound, self.quantile, servers_max)
+        if needed is None and self.late_inevitable(service_rate) > 1.0 - self.quantile:
+            needed = self._without_wait(rate / service_rate)
+        return self.limits.within(servers_max if needed is None else needed)
+
+    def demand(self, arrival_rate: float, backlog: float) -> float:
+        """lambda', what has to be finished per second, 1/s."""
+        return arrival_rate + max(0.0, backlog) / self.catch_up
+
+    def late_inevitable(self, service_rate: float) -> float:
+        """Share of the events whose service alone exceeds the bound (exponential service)."""
+        return math.exp(-service_rate * self.bound)
+
+    def _without_wait(self, load: float) -> int:
+        replicas = math.floor(load) + 1
+        while replicas < self.limits.replicas_max and theory.erlang_c(replicas, load) > 1.0 - self.quantile:
+            replicas += 1
+        return replicas
+
+
+def usable(rate: float) -> bool:
+    """A rate that can be reckoned with: finite and not negative. A broken sensor's NaN is not."""
+    return 0.0 <= rate < math.inf
+
+
+def believed(service_rate: float | None) -> ServiceTime:
+    """What is known of the service before the first observation: a rate, 1/s, or nothing."""
+    if service_rate is None:
+        return ServiceTime()
+    positive(service_rate=service_rate)
+    return ServiceTime(prior=1.0 / service_rate)
+
+
+def learn_service(service: ServiceTime, observation: Observation, period: float) -> None:
+    """Teach `service` what the replicas did in the period: busy time times rate is how many services it was."""
+    if not 0.0 < observation.service_rate < math.inf:
+        return
+    busy = observation.utilisation * observation.replicas * period
+    services = busy * observation.service_rate
+    service.learn_one(1.0 / observation.service_rate, services if 1.0 <= services < math.inf else 1.0)
+
+
+def positive(**values: float) -> None:
+    """Refuse what is not finite and > 0: `positive(period=period)`."""
+    for name, value in values.items():
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"{name} must be > 0, got {value!r}")

@@ -1,0 +1,92 @@
+"""The disk under the log: events are gathered for a moment and committed together, one commit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import simpy
+
+from rarera_sim.core.event import Event, EventId, Recorded
+from rarera_sim.core.log import EventLog
+from rarera_sim.simulation.kernel import after
+from rarera_sim.simulation.quantities import Count, PositiveSeconds, Seconds, Settings
+
+Batch = list[tuple[Event, int]]  # events with their workload numbers
+
+
+class LogSettings(Settings, frozen=True, kw_only=True):
+    """How the log is written and watched.
+
+    Parameters
+    ----------
+    commit_window, batch_max
+        Events are gathered for this long, or until there are this many, and committed together.
+    commit_time, append_time
+        Seconds that a commit takes (an fsync), plus so much per event in it. Commits do not overlap.
+    gap_patience
+        Seconds that a hole in a source's sequence may close by itself, as reordered frames do, before it is asked for.
+    ring_period
+        Seconds between looks at the log for subscribers that trust no bus: bounds what a lost notification costs.
+    """
+
+    commit_window: Seconds = 0.02
+    batch_max: Count = 500
+    commit_time: Seconds = 0.002
+    append_time: Seconds = 0.00005
+    gap_patience: Seconds = 1.0
+    ring_period: PositiveSeconds = 5.0
+
+
+class Storage:
+    """Group commit into a real log.
+
+    Parameters
+    ----------
+    committed
+        Called after each commit with the batch and with what the log recorded of it: repeats it left out.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        settings: LogSettings,
+        log: EventLog,
+        committed: Callable[[Batch, list[Recorded]], None],
+    ) -> None:
+        self._env = env
+        self._settings = settings
+        self._log = log
+        self._tell = committed
+        self._gathered: dict[EventId, tuple[Event, int]] = {}
+        self._writing: Batch = []
+
+    @property
+    def idle(self) -> bool:
+        return not (self._gathered or self._writing)
+
+    def put(self, event: Event, number: int) -> bool:
+        """Gather an event for the next commit; False if it is in that batch already, which is a set."""
+        if event.id in self._gathered:
+            return False
+        self._gathered[event.id] = (event, number)
+        if len(self._gathered) >= self._settings.batch_max:
+            self._begin()
+        elif len(self._gathered) == 1 and not self._writing:
+            after(self._env, self._settings.commit_window, self._begin)
+        return True
+
+    def _begin(self, _: object = None) -> None:
+        if self._writing or not self._gathered:
+            return  # a full batch went before its window was over; what came since has a window of its own
+        self._writing = list(self._gathered.values())[: self._settings.batch_max]
+        for event, _number in self._writing:
+            del self._gathered[event.id]
+        duration = self._settings.commit_time + self._settings.append_time * len(self._writing)
+        after(self._env, duration, self._end)
+
+    def _end(self, _: object) -> None:
+        batch, self._writing = self._writing, []
+        self._tell(batch, self._log.append([event for event, _ in batch]))
+        if self._gathered:
+            full = len(self._gathered) >= self._settings.batch_max
+            after(self._env, 0.0 if full else self._settings.commit_window, self._begin)
