@@ -21,7 +21,7 @@ run: $(READY) ## run the main job: compare queue and log, and the policies, on r
 	$(BIN)/rarera run $(ARGS)
 
 test: check ## run the checks, then every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check
@@ -39,7 +39,7 @@ bench: $(READY) ## time the parts against their peers, and write docs/benchmarks
 	$(BIN)/rarera bench $(ARGS)
 
 notebooks: $(READY) ## run all notebooks again, keeping what they show
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False \
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.record_timing=False \
 		$(ARGS) notebooks/*.ipynb
 
 clean: ## remove caches and builds; .venv, out/ and data stay

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -312,12 +313,17 @@ def test_read_gives_what_was_asked_for(rarera, log, options, positions):
 
 def test_follow_catches_up_and_then_waits_for_more(log, path):
     command = [*RARERA, "log", "read", log, "--after", "5", "--follow", "--limit", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # Buffered, as Python is by itself: what is there has to come before the wait.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=buffered) as process:
+        end = threading.Timer(20, process.kill)  # so that a failure does not hang
+        end.start()
         assert json.loads(process.stdout.readline())["position"] == 6
         with SqliteLog(path) as opened:
             opened.append([an_event(9)])
         assert json.loads(process.stdout.readline())["sequence"] == 9
-        assert process.wait(timeout=60) == 0
+        assert process.wait() == 0
+        end.cancel()
 
 
 def test_appending_a_file_again_changes_nothing(rarera, path, tmp_path):
@@ -509,7 +515,7 @@ GOOD = lines_of([a_line(1)])
         (lines_of([a_line(data=None)]), ["line 1", "data must be a JSON object"]),
         (lines_of([a_line(schema=0)]), ["line 1", "schema"]),
         (lines_of([a_line(causation="12")]), ["line 1", "causation must be a UID of 64 hex digits"]),
-        (lines_of([a_line(correlation="  " * 32)]), ["line 1", "correlation must be a UID"]),
+        (lines_of([a_line(correlation="ab " * 32)]), ["line 1", "correlation must be a UID"]),
         (lines_of([a_line(id="ab" * 32)]), ["line 1", "is not that of this event"]),
     ],
 )
@@ -597,11 +603,11 @@ def test_without_options_the_shipped_scenario_runs():
 
 
 def test_policies_replace_those_of_the_log_and_the_queues_stay():
-    chosen = scenario_of(policies=("hpa", "square-root", "hpa"))
+    chosen = scenario_of(policies=("peak", "square-root", "peak"))
     assert [configuration.label for configuration in chosen.configurations] == [
         "queue at-most-once / hpa",
         "queue at-least-once / hpa",
-        "log / hpa",
+        "log / peak",
         "log / square-root",
     ]
 
@@ -610,16 +616,11 @@ def test_a_trace_replaces_the_flights_and_keeps_the_rest():
     chosen = scenario_of(trace="some/taxi.csv", time_column="at", time_unit="ms", quick=True)
     assert (chosen.name, chosen.trace.file, chosen.trace.name) == ("taxi", "some/taxi.csv", None)
     assert (chosen.trace.time_column, chosen.trace.time_unit, chosen.trace.since) == ("at", "ms", None)
-    assert (chosen.run.replications, chosen.run.warmup, len(chosen.configurations)) == (2, None, 7)
+    assert (chosen.run.replications, chosen.run.warmup) == (2, None)
+    assert chosen.configurations == scenario_of().configurations
 
 
-# Wired to the model. FOR THE LEAD: these run once experiments.compare and reports.page are there.
-
-
-@pytest.fixture
-def model():
-    pytest.importorskip("rarera_sim.experiments.compare", reason="the model is not wired yet")
-    pytest.importorskip("rarera_sim.reports.page", reason="the report is not wired yet")
+# rarera run
 
 
 @pytest.fixture
@@ -631,7 +632,6 @@ def trace(tmp_path):
     return file
 
 
-@pytest.mark.usefixtures("model")
 def test_run_prints_results_and_the_path_of_the_report_last(trace, tmp_path):
     options = ["--time-column", "at", "--policy", "hpa", "--replications", "2", "--jobs", "1", "--out", tmp_path / "o"]
     code, out, err = _process("run", "--trace", trace, *options)
@@ -642,18 +642,17 @@ def test_run_prints_results_and_the_path_of_the_report_last(trace, tmp_path):
         assert word in out
 
 
-@pytest.mark.usefixtures("model")
 def test_run_json_prints_one_object_and_nothing_else(trace, tmp_path):
     options = ["--time-column", "at", "--policy", "hpa", "--replications", "1", "--jobs", "1", "--out", tmp_path / "o"]
     outcomes = [json.loads(_process("run", "--trace", trace, "--json", "--seed", "3", *options)[1]) for _ in range(2)]
     assert list(outcomes[0]) == ["scenario", "seed", "version", "digest", "rows"]
     assert (outcomes[0]["scenario"], outcomes[0]["seed"]) == ("minutes", 3)
     assert outcomes[0] == outcomes[1]
+    assert (tmp_path / "o" / "log.sqlite").is_file()
     for row in outcomes[0]["rows"]:
         assert {"configuration", "transport", "policy", "p99_s", "p99_s_low", "lost", "state_correct"} <= row.keys()
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
@@ -671,7 +670,6 @@ def test_a_bad_trace_is_bad_input_and_leaves_nothing(rarera, tmp_path, content, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("model")
 def test_a_bad_scenario_is_bad_input_and_leaves_nothing(rarera, tmp_path):
     from rarera_sim.experiments.scenario import default_scenario
 
@@ -683,7 +681,6 @@ def test_a_bad_scenario_is_bad_input_and_leaves_nothing(rarera, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("model")
 def test_ctrl_c_ends_a_run_with_130(trace, tmp_path):
     command = [*RARERA, "run", "--trace", trace, "--time-column", "at", "--replications", "500"]
     process = subprocess.Popen([*command, "--out", tmp_path / "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

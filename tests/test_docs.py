@@ -395,7 +395,7 @@ def test_every_measure_of_a_run_is_explained() -> None:
     from rarera_sim.experiments.scenario import default_scenario
 
     scenario = default_scenario()
-    hours = msgspec.structs.replace(scenario.trace, until="2013-02-04T14:00:00Z", train_from="2013-02-03T00:00:00Z")
+    hours = msgspec.structs.replace(scenario.trace, until="2013-02-06T14:00:00Z", train_from="2013-02-04T00:00:00Z")
     measures = run(
         msgspec.structs.replace(scenario, trace=hours, run=msgspec.structs.replace(scenario.run, warmup=0.0))
     )

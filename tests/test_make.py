@@ -59,20 +59,6 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
     assert set(named) <= TARGETS
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_rarera_command_that_a_document_names_exists(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    for words in re.findall(r"(?:^|`|\$ |/)rarera((?: +[a-z][a-z-]*)+)", text, re.MULTILINE):
-        from rarera_sim.cli import main
-
-        group: Any = main
-        for word in words.split():
-            if not hasattr(group, "commands"):
-                break  # what follows a command are its arguments
-            assert word in group.commands, f"{document.name} names `rarera{words}`"
-            group = group.commands[word]
-
-
 class TestBootstrap:
     """The parts of `make setup` that only some machines reach."""
 

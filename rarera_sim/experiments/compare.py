@@ -7,6 +7,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import permutations
@@ -161,11 +162,11 @@ def compare(
     >>> import msgspec
     >>> from rarera_sim.experiments.scenario import default_scenario
     >>> scenario = default_scenario()
-    >>> trace = msgspec.structs.replace(scenario.trace, until="2013-02-04T20:00:00Z")
-    >>> day = msgspec.structs.replace(scenario, trace=trace, configurations=scenario.configurations[1::5])
+    >>> trace = msgspec.structs.replace(scenario.trace, until="2013-02-06T20:00:00Z")
+    >>> day = msgspec.structs.replace(scenario, trace=trace, configurations=scenario.configurations[1::6])
     >>> for row in compare(day, replications=2, jobs=1).rows:
     ...     print(row["configuration"], row["lost"], row["state_correct"])
-    queue at-least-once / hpa 193.5 False
+    queue at-least-once / hpa 261.5 False
     log / price-aware 0.0 True
     """
     if type(seed) is not int or not 0 <= seed < 2**63:
@@ -179,6 +180,7 @@ def compare(
     logged = [number for number, each in enumerate(scenario.configurations) if each.transport == "log"]
     kept = logged[-1] if folder is not None and logged else None
     log_path = None if kept is None or folder is None else folder / "log.sqlite"
+    part = log_path and log_path.with_name("log.part.sqlite")
     # Replication by replication, so that whoever stops early has every configuration equally often.
     tasks = [
         Task(
@@ -186,16 +188,17 @@ def compare(
             number,
             replication,
             seed_of(seed, replication),
-            log_path if (number, replication) == (kept, 0) else None,
+            part if (number, replication) == (kept, 0) else None,
         )
         for replication in range(count)
         for number in range(len(scenario.configurations))
     ]
     outcomes = []
-    for outcome in _outcomes(tasks, jobs or os.cpu_count() or 1):
-        outcomes.append(outcome)
-        if progress is not None:
-            progress(len(outcomes), len(tasks))
+    with _kept(part, log_path):
+        for outcome in _outcomes(tasks, jobs or os.cpu_count() or 1):
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(len(outcomes), len(tasks))
     outcomes.sort(key=lambda each: (each.replication, each.number))
     since, until = ready.window
     return Comparison(
@@ -218,6 +221,26 @@ def compare(
 
 
 # Doing it
+
+
+@contextmanager
+def _kept(part: Path | None, path: Path | None) -> Iterator[None]:
+    """A log is written beside its place and put there when all is done: nobody finds half of one, or an old one."""
+    if part is None or path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leftovers = [part.with_name(part.name + suffix) for suffix in ("", "-wal", "-shm")]
+    try:
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+        yield
+        for suffix in ("-wal", "-shm"):  # of a log that is about to be replaced
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        part.replace(path)
+    finally:
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
 
 
 def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:

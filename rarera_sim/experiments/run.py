@@ -115,7 +115,7 @@ def run(
     >>> import msgspec
     >>> from rarera_sim.experiments.scenario import default_scenario
     >>> scenario = default_scenario()
-    >>> trace = msgspec.structs.replace(scenario.trace, until="2013-02-04T20:00:00Z")
+    >>> trace = msgspec.structs.replace(scenario.trace, until="2013-02-06T20:00:00Z")
     >>> day = msgspec.structs.replace(scenario, trace=trace)
     >>> outcome = run(day, seed=1, configuration=day.configurations[-1])
     >>> outcome.measures["lost"], outcome.measures["repeated"], outcome.state == outcome.intended

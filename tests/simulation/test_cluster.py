@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from worlds import live
 
 from rarera_sim.metrics.availability import uptime
 from rarera_sim.policies import Decision, Fixed, Observation
 from rarera_sim.simulation.hardware import Crashes, Hardware
 from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.world import System
-from worlds import live
 
 
 class Plan:

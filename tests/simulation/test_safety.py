@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from worlds import Lived, live
 
 from rarera_sim.core.integrity import verify
 from rarera_sim.core.trace import Stage
@@ -14,7 +15,6 @@ from rarera_sim.simulation.channel import Faults
 from rarera_sim.simulation.hardware import Crashes, Hardware
 from rarera_sim.simulation.storage import LogSettings
 from rarera_sim.simulation.world import System
-from worlds import Lived, live
 
 SEEDS = 200
 FAULTS = ("loss", "duplication", "damage", "reordering", "crashes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from worlds import live
 
 from rarera_sim import theory
 from rarera_sim.experiments.statistics import mean_interval
@@ -12,7 +13,6 @@ from rarera_sim.policies import Fixed
 from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.storage import LogSettings
 from rarera_sim.simulation.world import System
-from worlds import live
 
 # Nothing between the source and the processors takes time, so that what is left is the queue.
 AT_ONCE = System(log=LogSettings(commit_window=0.0, commit_time=0.0, append_time=0.0))
