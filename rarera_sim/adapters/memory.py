@@ -8,6 +8,7 @@ from itertools import islice
 from rarera_sim.core.bus import EVERYTHING, Notification, Ring
 from rarera_sim.core.errors import Conflict, WrongPosition
 from rarera_sim.core.event import Event, EventId, Recorded
+from rarera_sim.core.integrity import Row, Runs
 from rarera_sim.core.log import ALL, Query, check_expected, check_range
 from rarera_sim.core.snapshot import Snapshot, usable
 from rarera_sim.core.time import Timestamp
@@ -32,8 +33,6 @@ class MemoryLog:
 
     def append(self, events: Sequence[Event], *, expected: int | None = None) -> list[Recorded]:
         stream = check_expected(events, expected)
-        if stream is not None and self._streams.get(stream, 0) != expected:
-            raise WrongPosition(f"stream {stream} is at position {self._streams.get(stream, 0)}, expected {expected}")
         fresh: dict[EventId, Event] = {}
         places: dict[tuple[str, int], EventId] = {}
         for event in events:
@@ -45,6 +44,8 @@ class MemoryLog:
                 raise Conflict(f"{event.source}#{event.sequence} is recorded with other content than {event!r}")
             fresh[event_id] = event
             places[place] = event_id
+        if stream is not None and fresh and (at := self._streams.get(stream, 0)) != expected:
+            raise WrongPosition(f"stream {stream} is at position {at}, expected {expected}")
         # Nothing was touched until here, so a conflict leaves no half of a batch behind.
         position = len(self._records)
         appended = []
@@ -73,7 +74,7 @@ class MemoryLog:
         found = (self._records[index] for index in positions)
         if query != ALL:
             found = (recorded for recorded in found if query.matches(recorded.event))
-        return islice(found, limit)
+        return islice(found, None if limit is None else min(limit, last))
 
     def head(self) -> int:
         return len(self._records)
@@ -83,14 +84,29 @@ class MemoryLog:
         return self._records[position - 1] if position else None
 
     def sequences(self) -> dict[str, list[tuple[int, int]]]:
-        runs: dict[str, list[tuple[int, int]]] = {}
+        runs: dict[str, Runs] = {}
         for source, sequence in sorted(self._places):
-            known = runs.setdefault(source, [])
-            if known and known[-1][1] == sequence - 1:
-                known[-1] = (known[-1][0], sequence)
-            else:
-                known.append((sequence, sequence))
-        return runs
+            runs.setdefault(source, Runs()).add(sequence)
+        return {source: run.pairs for source, run in runs.items()}
+
+    def rows(self) -> Iterator[Row]:
+        """What `verify` reads; nothing else keeps a chain beside the events here, so there is none to compare."""
+        for position, event in self._records:
+            yield Row(
+                position,
+                event.id,
+                event.stream,
+                event.processor,
+                event.type,
+                event.source,
+                event.sequence,
+                event.time,
+                None,
+                event.body,
+            )
+
+    def self_check(self) -> str:
+        return ""
 
     def close(self) -> None:
         """Nothing to close."""
@@ -125,17 +141,20 @@ class MemorySnapshots:
     """Snapshots in a dict, all of them: looking back needs the old ones."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], list[Snapshot]] = {}
+        self._kept: dict[tuple[str, int], dict[int, Snapshot]] = {}
 
     def save(self, snapshot: Snapshot) -> None:
-        self._kept.setdefault((snapshot.projection, snapshot.version), []).append(snapshot)
+        self._kept.setdefault((snapshot.projection, snapshot.version), {})[snapshot.position] = snapshot
 
     def latest(
         self, projection: str, version: int, *, upto: int | None = None, as_of: Timestamp | None = None
     ) -> Snapshot | None:
-        kept = self._kept.get((projection, version), [])
-        candidates = (snapshot for snapshot in kept if usable(snapshot, upto, as_of))
+        kept = self._kept.get((projection, version), {})
+        candidates = (snapshot for snapshot in kept.values() if usable(snapshot, upto, as_of))
         return max(candidates, key=lambda snapshot: snapshot.position, default=None)
+
+    def clear(self) -> None:
+        self._kept.clear()
 
 
 class MemoryCheckpoints:

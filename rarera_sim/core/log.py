@@ -41,8 +41,13 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("processors", "streams", "types", "sources"):
             # A lone string is a sequence of letters, and a query for letters silently finds nothing.
-            if not isinstance(getattr(self, name), tuple):
-                raise BadInput(f"{name} must be a tuple of names, got {getattr(self, name)!r}")
+            names = getattr(self, name)
+            if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
+                raise BadInput(f"{name} must be a tuple of names, got {names!r}")
+        for name in ("since", "until"):
+            time = getattr(self, name)
+            if time is not None and type(time) is not int:
+                raise BadInput(f"{name} must be whole nanoseconds, got {time!r}")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise BadInput(f"since must not be after until, got {self.since} > {self.until}")
 
@@ -79,7 +84,8 @@ class EventLog(Protocol):
             In the order wanted.
         expected
             Optimistic concurrency: the position of the newest event of the batch's one stream that the caller has
-            seen, 0 for none. If the stream has moved on, raises `WrongPosition`.
+            seen, 0 for none. If the stream has moved on, raises `WrongPosition`. A batch that is recorded already
+            is a repeat whatever is expected: its caller appended it and did not hear of it.
         """
         ...
 
@@ -92,7 +98,10 @@ class EventLog(Protocol):
         limit: int | None = None,
         backwards: bool = False,
     ) -> Iterator[Recorded]:
-        """The recorded events at positions `after` < position <= `upto`, in order or backwards."""
+        """The recorded events at positions `after` < position <= `upto`, in order or backwards.
+
+        They are those that were recorded when `read` was called. An iterator that is left half-read holds nothing.
+        """
         ...
 
     def head(self) -> int:

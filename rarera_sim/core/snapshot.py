@@ -39,6 +39,10 @@ class SnapshotStore(Protocol):
         """The furthest snapshot of this very version that is not beyond `upto` and knows nothing after `as_of`."""
         ...
 
+    def clear(self) -> None:
+        """Forget every snapshot and leave no byte of them: when a subject is erased, states that hold it go too."""
+        ...
+
 
 def restore(snapshot: Snapshot) -> Any:
     return orjson.loads(snapshot.state)

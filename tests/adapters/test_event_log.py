@@ -1,0 +1,455 @@
+"""The contract of `EventLog`: every adapter runs all of it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from itertools import islice
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from rarera_sim.adapters.memory import MemoryCheckpoints, MemoryLog, MemorySnapshots
+from rarera_sim.adapters.sqlite import SqliteCheckpoints, SqliteLog, SqliteSnapshots
+from rarera_sim.adapters.urls import open_log
+from rarera_sim.core.errors import BadInput, Conflict, InvalidEvent, WrongPosition
+from rarera_sim.core.event import Event, Recorded
+from rarera_sim.core.integrity import verify
+from rarera_sim.core.log import ALL, Query
+from rarera_sim.core.snapshot import Snapshot
+
+ADAPTERS = ("memory", "sqlite", "postgres", "files", "tiered")
+# The smallest and largest of everything that a log has to store.
+EXTREMES = (
+    Event("a", "b", {}, source="c", sequence=1, time=0),
+    Event(
+        "é/\U0001f600", "type of two words", {"": [None, -0.0, "'; DROP TABLE events; --"]}, "s", 2**63 - 1, 2**63 - 1
+    ),
+    Event("a", "b", {"blob": "x" * 200_000}, source="c", sequence=2, time=1, causation=b"\xff" * 32),
+)
+
+
+def an_event(sequence=1, *, stream="EWR/UA1", kind="departed", source="EWR", time=None, **data):
+    return Event(stream, kind, data, source=source, sequence=sequence, time=sequence if time is None else time)
+
+
+def some_events(count, **fields):
+    return [an_event(sequence, **fields) for sequence in range(1, count + 1)]
+
+
+@pytest.fixture(params=ADAPTERS)
+def make_log(request, tmp_path):
+    made = []
+
+    def make():
+        options = {}
+        match request.param:
+            case "memory":
+                name = "memory:"
+            case "sqlite":
+                name = f"sqlite:///{tmp_path}/{len(made)}.sqlite"
+            case "postgres":
+                name = request.getfixturevalue("postgres_url")()
+            case kind:  # so small that events change their form and their tier all the time
+                pytest.importorskip("zstandard", reason="rarera-sim[zstd] is not installed")
+                name = f"{kind}:///{tmp_path}/{len(made)}"
+                small = {"segment_bytes": 1_000, "compression": "zstd"} if kind == "files" else {"hot": 3, "warm": 8}
+                options = {"durability": "normal", **small}
+        made.append(open_log(name, **options))
+        return made[-1]
+
+    yield make
+    for log in made:
+        log.close()
+
+
+@pytest.fixture
+def log(make_log):
+    return make_log()
+
+
+def test_an_empty_log_is_at_position_zero_and_gives_nothing(log):
+    assert (log.head(), list(log.read()), log.sequences(), log.append([])) == (0, [], {}, [])
+
+
+def test_positions_are_dense_from_one_in_the_order_given(log):
+    events = some_events(3)
+    assert log.append(events[:2]) == [Recorded(1, events[0]), Recorded(2, events[1])]
+    assert log.append(events[2:]) == [Recorded(3, events[2])]
+    assert log.head() == 3
+
+
+def test_what_is_read_is_what_was_appended_to_the_byte(log):
+    log.append(EXTREMES)
+    assert [recorded.event.frame for recorded in log.read()] == [event.frame for event in EXTREMES]
+    assert [recorded.event for recorded in log.read()] == list(EXTREMES)
+
+
+def test_appending_again_changes_nothing(log):
+    events = some_events(3)
+    log.append(events)
+    assert log.append(events) == []
+    assert log.head() == 3
+
+
+def test_an_event_twice_in_a_batch_is_recorded_once(log):
+    first, second = some_events(2)
+    assert log.append([first, first, second, first]) == [Recorded(1, first), Recorded(2, second)]
+
+
+def test_repeats_between_new_events_leave_no_gaps(log):
+    events = some_events(5)
+    log.append(events[1:3])
+    assert [recorded.position for recorded in log.append(events)] == [3, 4, 5]
+    assert [event.sequence for _, event in log.read()] == [2, 3, 1, 4, 5]
+
+
+def test_other_content_at_the_same_place_is_a_conflict_and_nothing_of_the_batch_stays(log):
+    log.append([an_event(1)])
+    with pytest.raises(Conflict, match="EWR#1"):
+        log.append([an_event(2, stream="new"), an_event(1, delay=5), an_event(3)])
+    assert log.head() == 1
+    assert [recorded.position for recorded in log.append([an_event(2, stream="new")])] == [2]
+
+
+def test_two_events_at_one_place_in_a_batch_are_a_conflict(log):
+    with pytest.raises(Conflict):
+        log.append([an_event(1), an_event(1, delay=5)])
+    assert log.head() == 0
+
+
+def test_one_sequence_of_two_sources_is_no_conflict(log):
+    assert len(log.append([an_event(1, source="EWR"), an_event(1, source="JFK")])) == 2
+
+
+def test_an_event_without_canonical_form_stops_the_whole_batch(log):
+    with pytest.raises(InvalidEvent):
+        log.append([an_event(1), an_event(2, delay=float("nan"))])
+    assert log.head() == 0
+
+
+def test_an_expected_position_is_that_of_the_streams_newest_event(log):
+    log.append([an_event(1, stream="a"), an_event(2, stream="b")])
+    assert log.append([an_event(3, stream="a")], expected=1)[0].position == 3
+    assert log.append([an_event(4, stream="c")], expected=0)[0].position == 4
+
+
+def test_a_stream_that_moved_on_refuses_and_appends_nothing(log):
+    log.append([an_event(1), an_event(2)])
+    for expected in (0, 1, 3):
+        with pytest.raises(WrongPosition, match="is at position 2"):
+            log.append([an_event(3), an_event(4)], expected=expected)
+    assert log.head() == 2
+
+
+def test_repeating_an_append_that_was_not_heard_of_is_no_lost_race(log):
+    events = some_events(2)
+    log.append(events, expected=0)
+    assert log.append(events, expected=0) == []
+
+
+def test_an_expected_position_is_about_one_stream(log):
+    for events in ([an_event(1, stream="a"), an_event(2, stream="b")], []):
+        with pytest.raises(BadInput, match="one stream"):
+            log.append(events, expected=0)
+
+
+def test_reading_goes_both_ways_and_stops_where_told(log):
+    log.append(some_events(10))
+
+    def positions(**range_):
+        return [recorded.position for recorded in log.read(**range_)]
+
+    assert positions(after=3, upto=6) == [4, 5, 6]
+    assert positions(after=3, upto=6, backwards=True) == [6, 5, 4]
+    assert positions(limit=2) == [1, 2]
+    assert positions(limit=2, backwards=True) == [10, 9]
+    assert positions(after=8, limit=5) == [9, 10]
+    assert positions(limit=0) == positions(upto=0) == positions(after=10) == positions(after=2**70) == []
+    assert positions(upto=2**70, limit=2**70) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("range_", [{"after": -1}, {"upto": -1}, {"limit": 1.5}, {"after": True}, {"limit": "1"}])
+def test_a_position_that_is_none_is_refused_when_reading_begins(log, range_):
+    with pytest.raises(BadInput, match="must be an integer"):
+        log.read(**range_)
+
+
+def test_every_field_of_a_query_narrows(log):
+    events = [
+        an_event(number, stream=f"{processor}/{number % 3}", kind=kind, source=source, time=number * 10)
+        for number, (processor, kind, source) in enumerate(
+            ((p, k, s) for p in ("EWR", "JFK") for k in ("departed", "arrived") for s in ("x", "y", "z")), start=1
+        )
+    ]
+    log.append(events)
+    for query in (
+        Query(processors=("EWR",)),
+        Query(processors=("EWR", "JFK", "none such"), types=("arrived",)),
+        Query(streams=("EWR/1", "JFK/2")),
+        Query(sources=("x", "z"), since=30),
+        Query(since=20, until=70, types=("departed",)),
+        Query(since=70, until=70),
+        Query(since=-5, until=2**80),
+        Query(since=2**80),
+        Query(until=-1),
+        Query(types=("none such",)),
+        Query(types=("\ud800",)),
+        Query(streams=("EWR' OR 1=1 --",)),
+    ):
+        expected = [event for event in events if query.matches(event)]
+        assert [event for _, event in log.read(query)] == expected, query
+        assert [event for _, event in log.read(query, backwards=True)] == expected[::-1], query
+        assert [event for _, event in log.read(query, after=2, limit=2)] == [e for e in expected if e.sequence > 2][:2]
+
+
+def test_a_read_gives_what_was_recorded_when_it_began(log):
+    events = some_events(4)
+    log.append(events[:2])
+    reading = log.read()
+    assert next(reading).position == 1
+    log.append(events[2:])
+    assert [recorded.position for recorded in reading] == [2]
+
+
+def test_readers_left_half_way_do_no_harm(log):
+    log.append(some_events(2_500))
+    readers = [log.read(backwards=backwards) for backwards in (False, True) for _ in range(20)]
+    for reader in readers:
+        next(reader)
+    log.append([an_event(2_501)])
+    del readers
+    assert log.head() == 2_501
+
+
+def test_a_long_read_crosses_pages_without_loss(log):
+    events = some_events(2_345)
+    log.append(events)
+    assert [recorded.position for recorded in log.read()] == list(range(1, 2_346))
+    assert [recorded.position for recorded in log.read(backwards=True)] == list(range(2_345, 0, -1))
+    assert [recorded.position for recorded in log.read(after=500, upto=2_100, limit=1_500)] == list(range(501, 2_001))
+
+
+def test_an_event_is_found_by_its_id(log):
+    events = some_events(3)
+    log.append(events)
+    assert log.find(events[1].id) == Recorded(2, events[1])
+    assert log.find(b"\0" * 32) is None
+
+
+def test_the_sequences_of_each_source_are_given_in_runs(log):
+    log.append([an_event(n, source="EWR") for n in (7, 1, 2, 5, 3)] + [an_event(4, source="JFK")])
+    assert log.sequences() == {"EWR": [(1, 3), (5, 5), (7, 7)], "JFK": [(4, 4)]}
+
+
+def test_an_intact_log_is_said_to_be_intact_with_its_head(log):
+    log.append(some_events(5))
+    verdict = verify(log)
+    assert (verdict.intact, verdict.reason, verdict.head.position) == (True, "", 5)
+    assert verify(log, expected_head=verdict.head).intact
+
+
+def test_logs_have_one_head_exactly_when_they_hold_the_same_events_in_order(make_log):
+    events = some_events(6)
+    logs = [make_log() for _ in range(3)]
+    logs[0].append(events)
+    logs[1].append(events[:1])
+    logs[1].append(events[1:])
+    logs[2].append([*events[:4], events[5], events[4]])
+    heads = [verify(log).head for log in logs]
+    assert heads[0] == heads[1] == verify(fill(MemoryLog(), events)).head
+    assert heads[0].chain != heads[2].chain
+
+
+def test_a_head_kept_elsewhere_finds_the_lost_tail(make_log):
+    whole, cut = fill(make_log(), some_events(5)), fill(make_log(), some_events(3))
+    verdict = verify(cut, expected_head=verify(whole).head)
+    assert (verdict.intact, verdict.position) == (False, 4)
+    assert "tail is lost" in verdict.reason
+
+
+def test_a_head_kept_elsewhere_finds_a_log_written_anew(make_log):
+    original = fill(make_log(), some_events(5))
+    forged = fill(make_log(), [an_event(n, delay=n) if n == 2 else an_event(n) for n in range(1, 8)])
+    verdict = verify(forged, expected_head=verify(original).head)
+    assert (verdict.intact, verdict.position) == (False, 5)
+
+
+def fill(log, events):
+    log.append(events)
+    return log
+
+
+# Snapshots and checkpoints
+
+
+@pytest.fixture(params=("memory", "sqlite", "postgres"))
+def stores(request, tmp_path):
+    if request.param == "memory":
+        yield MemorySnapshots(), MemoryCheckpoints()
+    elif request.param == "postgres":
+        make_url = request.getfixturevalue("postgres_url")
+        from rarera_sim.adapters.postgres import PostgresCheckpoints, PostgresSnapshots
+
+        with open_log(make_url()) as log:
+            yield PostgresSnapshots(log), PostgresCheckpoints(log)
+    else:
+        with SqliteLog(tmp_path / "log.sqlite") as log:
+            yield SqliteSnapshots(log), SqliteCheckpoints(log)
+
+
+def test_the_furthest_usable_snapshot_is_given(stores):
+    snapshots, _ = stores
+    kept = [
+        Snapshot.of("tally", 1, position, time, {"n": position}) for position, time in ((10, 50), (20, 90), (30, 70))
+    ]
+    for snapshot in kept:
+        snapshots.save(snapshot)
+    assert snapshots.latest("tally", 1) == kept[2]
+    assert snapshots.latest("tally", 1, upto=29) == kept[1]
+    assert snapshots.latest("tally", 1, as_of=60) == kept[0]
+    assert snapshots.latest("tally", 1, upto=25, as_of=75) == kept[0]
+    assert snapshots.latest("tally", 1, upto=2**70, as_of=2**70) == kept[2]
+    assert snapshots.latest("tally", 1, upto=9) is None
+
+
+def test_a_snapshot_of_another_version_or_projection_is_not_read(stores):
+    snapshots, _ = stores
+    snapshots.save(Snapshot.of("tally", 1, 10, 50, {}))
+    assert snapshots.latest("tally", 2) is None
+    assert snapshots.latest("other", 1) is None
+
+
+def test_a_snapshot_at_the_same_position_replaces_the_earlier_one(stores):
+    snapshots, _ = stores
+    snapshots.save(Snapshot.of("tally", 1, 10, 50, {"n": 1}))
+    snapshots.save(Snapshot.of("tally", 1, 10, 50, {"n": 2}))
+    assert snapshots.latest("tally", 1) == Snapshot.of("tally", 1, 10, 50, {"n": 2})
+
+
+def test_checkpoints_are_kept_by_name(stores):
+    _, checkpoints = stores
+    assert checkpoints.load("billing") == 0
+    checkpoints.save("billing", 5)
+    checkpoints.save("billing", 7)
+    checkpoints.save("other", 1)
+    assert (checkpoints.load("billing"), checkpoints.load("other")) == (7, 1)
+
+
+# Any sequence of calls, against a plain list
+
+
+names = st.sampled_from(["EWR", "JFK/1", "JFK/2", "é"])
+events = st.builds(
+    Event,
+    stream=names,
+    type=names,
+    data=st.sampled_from([{}, {"speed": 1}, {"speed": 1.0}]),
+    source=names,
+    sequence=st.integers(1, 6),
+    time=st.integers(0, 3),
+)
+# Mostly one condition: several together hardly ever match anything.
+some_names = st.just(()) | st.just(()) | st.lists(names, min_size=1, max_size=2).map(tuple)
+queries = st.builds(
+    Query,
+    processors=some_names,
+    streams=some_names,
+    types=some_names,
+    sources=some_names,
+    since=st.none() | st.integers(0, 1),
+    until=st.none() | st.integers(2, 3),
+)
+
+
+class AgainstAList(RuleBasedStateMachine):
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+        self.model: list[Event] = []
+
+    @initialize()
+    def open(self):
+        self.log = self.make()
+
+    @rule(batch=st.lists(events, max_size=5))
+    def append(self, batch):
+        places = {(event.source, event.sequence): event.id for event in self.model}
+        fresh = []
+        for event in batch:
+            if places.setdefault((event.source, event.sequence), event.id) != event.id:
+                with pytest.raises(Conflict):
+                    self.log.append(batch)
+                return
+            if event.id not in {known.id for known in [*self.model, *fresh]}:
+                fresh.append(event)
+        appended = self.log.append(batch)
+        assert [(position, event.id) for position, event in appended] == [
+            (len(self.model) + number, event.id) for number, event in enumerate(fresh, start=1)
+        ]
+        self.model += fresh
+
+    @rule(
+        query=st.just(ALL) | queries,
+        after=st.integers(0, 8),
+        upto=st.none() | st.integers(0, 8),
+        limit=st.none() | st.integers(0, 4),
+        backwards=st.booleans(),
+    )
+    def read(self, query, after, upto, limit, backwards):
+        expected = [
+            (position, event.id)
+            for position, event in enumerate(self.model, start=1)
+            if position > after and (upto is None or position <= upto) and query.matches(event)
+        ]
+        expected = list(islice(reversed(expected) if backwards else expected, limit))
+        found = self.log.read(query, after=after, upto=upto, limit=limit, backwards=backwards)
+        assert [(position, event.id) for position, event in found] == expected
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def find(self, data):
+        index = data.draw(st.integers(0, len(self.model) - 1))
+        assert self.log.find(self.model[index].id).position == index + 1
+
+    @invariant()
+    def agree_on_the_whole(self):
+        if hasattr(self, "log"):
+            assert self.log.head() == len(self.model)
+            runs = self.log.sequences()
+            counted = {(s, n) for s, pairs in runs.items() for first, last in pairs for n in range(first, last + 1)}
+            assert counted == {(event.source, event.sequence) for event in self.model}
+
+    def teardown(self):
+        assert verify(self.log).intact
+        self.log.close()  # a server has only so many connections
+
+
+@pytest.mark.parametrize("scan_max", [4_096, 0], ids=["by scan", "by index"])
+def test_any_calls_in_any_order_agree_with_a_list(make_log, monkeypatch, scan_max):
+    # Small logs never ask an index unless told; then they ask for every query that has a condition.
+    monkeypatch.setattr("rarera_sim.adapters.sqlite.SCAN_MAX", scan_max)
+    monkeypatch.setattr("rarera_sim.adapters.sqlite.SCAN_SHARE", 1)
+    monkeypatch.setattr("rarera_sim.adapters.sqlite.PAGE", 2)
+    if find_spec("psycopg"):
+        monkeypatch.setattr("rarera_sim.adapters.postgres.PAGE", 2)
+        monkeypatch.setattr("rarera_sim.adapters.postgres.POSITIONS_MAX", 3)
+    run_state_machine_as_test(
+        lambda: AgainstAList(make_log),
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
