@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lab bench notebooks clean FORCE
+.PHONY: help setup run test check format lab bench torture notebooks clean FORCE
 
 help: ## list the targets
 	@echo 'RARERA: realtime and realtime response for event-driven architectures'
@@ -37,6 +37,9 @@ lab: $(READY) ## open the notebooks in JupyterLab
 
 bench: $(READY) ## time the parts against their peers, and write docs/benchmarks.md
 	$(BIN)/rarera bench $(ARGS)
+
+torture: $(READY) ## the long modes: a hundred kills, eight writers of 100,000 events, every bit flipped
+	RARERA_TORTURE=1 $(BIN)/python -m pytest -m torture $(ARGS)
 
 notebooks: $(READY) ## run all notebooks again, keeping what they show
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.record_timing=False \

@@ -42,13 +42,16 @@ def sqlite_aggregate(log: SqliteLog, request: Aggregate, query: Query = ALL) -> 
     >>> group.type, group.count, group.mean
     ('arrived', 2, 405.0)
     """
-    cells = _gather(log, request, query)
+    # SQLite ends a key at its NUL, see below; a field of that kind is looked for by the fold.
+    cells = None if "\0" in (request.field or "") else _gather(log, request, query)
     # What is amiss, and at which position, is for the fold to find and to say.
     return aggregate(log, request, query) if cells is None else groups(cells, request, query)
 
 
 def _gather(log: SqliteLog, request: Aggregate, query: Query) -> dict[Key, Cell] | None:
     """What SQLite finds of each group; None if a value may be no number, or the log is not whole."""
+    if request.field is not None and "\0" in request.field:
+        return None  # SQLite ends a path at NUL, and would look for another field
     conditions = log._conditions(query)
     if conditions is None:
         return {}

@@ -74,7 +74,7 @@ class Comparison:
     events: int
     log_path: str | None = None
     command: str = ""
-    interrupted: bool = False
+    interrupted: bool = False  # always False yet: who interrupts gets nothing half-done
 
     def __repr__(self) -> str:
         return (
@@ -254,7 +254,8 @@ def _outcomes(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
     try:
         waiting: set[Future[Outcome]] = {pool.submit(_do, task) for task in tasks}
         while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            # Python hears of Ctrl-C between waits only; without an end a wait lasts as long as the shortest run.
+            done, waiting = wait(waiting, timeout=0.25, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
     except BaseException:

@@ -143,6 +143,10 @@ def test_a_field_that_is_no_number_is_refused_with_its_position(log, value):
 def test_a_key_that_goes_on_with_nul_is_another_field(log, key, field):
     log.append([Event("A/1", "x", {key: 1.0}, source="s", sequence=1, time=0)])
     assert [sqlite_aggregate(log, Aggregate(field=name))[0].values for name in (key, field)] == [1, 0]
+    log.append([Event("A/1", "x", {field: 2.0}, source="s", sequence=2, time=1)])
+    assert [sqlite_aggregate(log, Aggregate(field=name))[0].mean for name in (key, field)] == [1.0, 2.0]
+    later = Query(since=1)  # only the event whose key has no NUL
+    assert [sqlite_aggregate(log, Aggregate(field=name), later)[0].values for name in (key, field)] == [0, 1]
 
 
 def test_a_hole_and_a_damaged_body_do_not_pass_quietly(log, tmp_path):

@@ -229,6 +229,8 @@ def test_any_coming_and_going_delivers_all_in_order_and_takes_effect_once(stream
     born = 0
     effect, last = Materialised(Tally()), {}
     acknowledged: list[int] = []
+    # What is given back when its partition is handed over comes again there, and so does what was done after it.
+    once = not deaths and all(step != "release" for step, _ in steps)
 
     def join():
         nonlocal born
@@ -276,7 +278,7 @@ def test_any_coming_and_going_delivers_all_in_order_and_takes_effect_once(stream
             continue
         elif step == "poll":
             if recorded := member.subscription.poll():
-                if not deaths:
+                if once:
                     assert recorded.position > last.get(recorded.event.stream, 0), "in order, and never twice"
                 hands.append((member, recorded))
         elif step in ("ack", "release") and hands:
@@ -313,5 +315,6 @@ def test_any_coming_and_going_delivers_all_in_order_and_takes_effect_once(stream
             break
     assert group.checkpoint == log.head()
     assert effect.position == log.head()
-    if not deaths:
-        assert sorted(acknowledged) == list(range(1, log.head() + 1)), "handed over, not delivered twice"
+    assert set(acknowledged) == set(range(1, log.head() + 1))
+    if once:
+        assert len(acknowledged) == log.head(), "handed over, not delivered twice"
