@@ -50,7 +50,7 @@ class Run:
     configuration, seed, version, digest
         What makes the run, and the SHA-256 of what it did: the same first three give the same fourth.
     measures
-        Numbers over the measured window, by name; see docs/faults-and-measures.md. None where nothing could be measured.
+        Numbers over the measured window, by name, see docs/faults-and-measures.md; None where nothing was measured.
     journeys
         One row per event, see `metrics.journeys`.
     load
