@@ -20,8 +20,9 @@ setup: $(READY) ## make .venv, with the exact packages of uv.lock (done by the o
 run: $(READY) ## run the main job: compare queue and log, and the policies, on real flights
 	$(BIN)/rarera run $(ARGS)
 
+# Spread by file, as the cells of a notebook need one kernel.
 test: check ## run the checks, then every test
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check
