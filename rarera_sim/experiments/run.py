@@ -124,10 +124,12 @@ def run(
     ready = prepared(scenario)
     scenario = ready.scenario
     configuration = configuration or scenario.configurations[0]
+    # A log that goes with the run needs no journeys beside it: they are in the `Run`.
+    kept = log_path is not None or ports is not None
     with ExitStack() as stack:
         if ports is None:
             ports = _ports(scenario, configuration, log_path, stack)
-        return _run(ready, configuration, seed, ports, env)
+        return _run(ready, configuration, seed, ports, env, kept=kept)
 
 
 def trained_policy(ready: Prepared, configuration: Configuration) -> Scaler:
@@ -149,13 +151,21 @@ def _ports(scenario: Scenario, configuration: Configuration, log_path: Path | No
     return Ports(stack.enter_context(SqliteLog(log_path, durability="normal")), MemoryBus(), projection)
 
 
-def _run(ready: Prepared, configuration: Configuration, seed: int, ports: Ports, env: simpy.Environment | None) -> Run:
+def _run(
+    ready: Prepared,
+    configuration: Configuration,
+    seed: int,
+    ports: Ports,
+    env: simpy.Environment | None,
+    *,
+    kept: bool,
+) -> Run:
     scenario = ready.scenario
     streams = Streams(seed)
     services = scenario.service.draw(streams.generator("service"), len(ready.workload)).tolist()
     journeys = Journeys()
     steps: list[Step] = []
-    keeps_steps = isinstance(ports.log, SqliteLog) and configuration.transport == "log"
+    keeps_steps = kept and isinstance(ports.log, SqliteLog) and configuration.transport == "log"
     capacities: list[Capacity] = []
     periods: list[Control] = []
     world = World(
