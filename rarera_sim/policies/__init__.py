@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from rarera_sim.core.errors import BadInput
 from rarera_sim.policies.adaptive import PriceAware
-from rarera_sim.policies.base import Decision, Observation, Scaler
+from rarera_sim.policies.base import Decision, Observation, Pool, Scaler
 from rarera_sim.policies.checks import check_policy
 from rarera_sim.policies.fixed import Fixed, Peak
 from rarera_sim.policies.hpa import Behaviour, Hpa, HpaRate, Pace
@@ -29,6 +29,7 @@ __all__ = [
     "Observation",
     "Pace",
     "Peak",
+    "Pool",
     "Predictive",
     "PriceAware",
     "Scaler",
