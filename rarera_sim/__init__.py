@@ -10,38 +10,110 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rarera_sim.adapters.archive import copy_log, export_jsonl, export_parquet, import_archive
+    from rarera_sim.adapters.checkpoints import read_checkpoint, write_checkpoint
+    from rarera_sim.adapters.keys import FileKeys, MemoryKeys, new_key, new_signer, read_keyring
+    from rarera_sim.adapters.stores import aggregate_log, snapshots_of, upgrade_log
     from rarera_sim.adapters.urls import open_log
+    from rarera_sim.core.aggregate import Aggregate
+    from rarera_sim.core.errors import (
+        BadInput,
+        BusyLog,
+        ClockFault,
+        Conflict,
+        DamagedLog,
+        InvalidEvent,
+        RareraError,
+        Refused,
+        SkippedPosition,
+        StorageFailed,
+        UnknownFormat,
+        UnknownKey,
+        Unreachable,
+        WrongPosition,
+    )
     from rarera_sim.core.event import Event, Recorded, decode, encode
+    from rarera_sim.core.group import Group
     from rarera_sim.core.inbox import Corrupt, Inbox, Intact
+    from rarera_sim.core.incidents import Incident, Kind, incident_life, incidents
     from rarera_sim.core.integrity import Head, verify
+    from rarera_sim.core.journal import Journal
+    from rarera_sim.core.lineage import find_event, lineage
     from rarera_sim.core.log import ALL, EventLog, Query
+    from rarera_sim.core.merkle import MerkleCheckpoint, take_checkpoint, verify_checkpoint
+    from rarera_sim.core.outbox import Outbox
     from rarera_sim.core.projection import Materialised, Projection, Tally, fold, rebuild, summarise
+    from rarera_sim.core.publisher import LocalBoard, Publisher
+    from rarera_sim.core.receiver import Receiver, Tolerance, perform
+    from rarera_sim.core.sealing import Erased, Unsealed, erase_subject, replay_erasures, seal, unseal
+    from rarera_sim.core.signing import (
+        Ed25519Signer,
+        Ed25519Verifier,
+        HmacKey,
+        Keyring,
+        id_check,
+        sign_id,
+        unwrap,
+        wrap,
+    )
     from rarera_sim.core.snapshot import Snapshot
     from rarera_sim.core.subscription import Subscription
     from rarera_sim.core.time import HybridClock, format_timestamp, parse_timestamp
     from rarera_sim.experiments.compare import Comparison, compare
     from rarera_sim.experiments.run import Run, run
-    from rarera_sim.experiments.scenario import (
-        Configuration,
-        Scenario,
-        default_scenario,
-        load_scenario,
-        parse_scenario,
-    )
+    from rarera_sim.experiments.scenario import Configuration, Scenario, default_scenario, load_scenario, parse_scenario
     from rarera_sim.experiments.traces import Trace, read_trace, shipped
     from rarera_sim.policies import Decision, Observation, check_policy, make_policy
     from rarera_sim.reports.page import write_page
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    # what can go wrong
+    "core.errors": (
+        "BadInput",
+        "BusyLog",
+        "ClockFault",
+        "Conflict",
+        "DamagedLog",
+        "InvalidEvent",
+        "RareraError",
+        "Refused",
+        "SkippedPosition",
+        "StorageFailed",
+        "UnknownFormat",
+        "UnknownKey",
+        "Unreachable",
+        "WrongPosition",
+    ),
+    # events, logs, states
     "core.event": ("Event", "Recorded", "decode", "encode"),
     "core.inbox": ("Corrupt", "Inbox", "Intact"),
     "core.integrity": ("Head", "verify"),
     "core.log": ("ALL", "EventLog", "Query"),
+    "core.aggregate": ("Aggregate",),
     "core.projection": ("Materialised", "Projection", "Tally", "fold", "rebuild", "summarise"),
     "core.snapshot": ("Snapshot",),
-    "core.subscription": ("Subscription",),
     "core.time": ("HybridClock", "format_timestamp", "parse_timestamp"),
+    "core.lineage": ("find_event", "lineage"),
+    # delivery
+    "core.outbox": ("Outbox",),
+    "core.subscription": ("Subscription",),
+    "core.group": ("Group",),
+    "core.publisher": ("LocalBoard", "Publisher"),
+    # incidents
+    "core.journal": ("Journal",),
+    "core.receiver": ("Receiver", "Tolerance", "perform"),
+    "core.incidents": ("Incident", "Kind", "incident_life", "incidents"),
+    # integrity, signatures, sealing
+    "core.merkle": ("MerkleCheckpoint", "take_checkpoint", "verify_checkpoint"),
+    "core.signing": ("Ed25519Signer", "Ed25519Verifier", "HmacKey", "Keyring", "id_check", "sign_id", "unwrap", "wrap"),
+    "core.sealing": ("Erased", "Unsealed", "erase_subject", "replay_erasures", "seal", "unseal"),
+    # stores
     "adapters.urls": ("open_log",),
+    "adapters.stores": ("aggregate_log", "snapshots_of", "upgrade_log"),
+    "adapters.archive": ("copy_log", "export_jsonl", "export_parquet", "import_archive"),
+    "adapters.keys": ("FileKeys", "MemoryKeys", "new_key", "new_signer", "read_keyring"),
+    "adapters.checkpoints": ("read_checkpoint", "write_checkpoint"),
+    # policies, experiments, reports
     "policies": ("Decision", "Observation", "check_policy", "make_policy"),
     "experiments.traces": ("Trace", "read_trace", "shipped"),
     "experiments.scenario": ("Configuration", "Scenario", "default_scenario", "load_scenario", "parse_scenario"),
@@ -53,45 +125,105 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ALL",
+    "Aggregate",
+    "BadInput",
+    "BusyLog",
+    "ClockFault",
     "Comparison",
     "Configuration",
+    "Conflict",
     "Corrupt",
+    "DamagedLog",
     "Decision",
+    "Ed25519Signer",
+    "Ed25519Verifier",
+    "Erased",
     "Event",
     "EventLog",
+    "FileKeys",
+    "Group",
     "Head",
+    "HmacKey",
     "HybridClock",
     "Inbox",
+    "Incident",
     "Intact",
+    "InvalidEvent",
+    "Journal",
+    "Keyring",
+    "Kind",
+    "LocalBoard",
     "Materialised",
+    "MemoryKeys",
+    "MerkleCheckpoint",
     "Observation",
+    "Outbox",
     "Projection",
+    "Publisher",
     "Query",
+    "RareraError",
+    "Receiver",
     "Recorded",
+    "Refused",
     "Run",
     "Scenario",
+    "SkippedPosition",
     "Snapshot",
+    "StorageFailed",
     "Subscription",
     "Tally",
+    "Tolerance",
     "Trace",
+    "UnknownFormat",
+    "UnknownKey",
+    "Unreachable",
+    "Unsealed",
+    "WrongPosition",
+    "aggregate_log",
     "check_policy",
     "compare",
+    "copy_log",
     "decode",
     "default_scenario",
     "encode",
+    "erase_subject",
+    "export_jsonl",
+    "export_parquet",
+    "find_event",
     "fold",
     "format_timestamp",
+    "id_check",
+    "import_archive",
+    "incident_life",
+    "incidents",
+    "lineage",
     "load_scenario",
     "make_policy",
+    "new_key",
+    "new_signer",
     "open_log",
     "parse_scenario",
     "parse_timestamp",
+    "perform",
+    "read_checkpoint",
+    "read_keyring",
     "read_trace",
     "rebuild",
+    "replay_erasures",
     "run",
+    "seal",
     "shipped",
+    "sign_id",
+    "snapshots_of",
     "summarise",
+    "take_checkpoint",
+    "unseal",
+    "unwrap",
+    "upgrade_log",
     "verify",
+    "verify_checkpoint",
+    "wrap",
+    "write_checkpoint",
     "write_page",
 ]
 

@@ -40,7 +40,7 @@ TOP = {"", "__main__"}  # the package itself gathers the public names, `python -
 LIBRARIES: dict[str, set[str]] = {
     "core": {"msgspec", "orjson", "cryptography"},
     "theory": set(),
-    "learning": {"river"},
+    "learning": {"river", "numpy"},  # numpy for distributions on a grid
     "policies": set(),
     "anomalies": {"river"},
 }

@@ -213,19 +213,32 @@ def import_archive(
         The log holds another event at the place of one of these; batches before that one are in the log.
     """
     _check_batch(batch)
-    archive = _open(Path(path))
-    verdict = verify(archive)
-    if not verdict.intact:
-        where = f"position {verdict.position} in the archive: " if verdict.position else ""
-        raise DamagedLog(f"{archive.path}: {where}{verdict.reason}; nothing was imported")
+    archive, head = _verified(path)
     appended = 0
     done = 0
     for group in _groups(archive.events(), batch):
         appended += len(log.append([event for _, event in group]))
         done += len(group)
         if progress:
-            progress(done, verdict.head.position)
-    return Imported(verdict.head.position, appended, verdict.head.chain.hex())
+            progress(done, head.position)
+    return Imported(head.position, appended, head.chain.hex())
+
+
+def check_archive(path: str | os.PathLike[str]) -> Head:
+    """Verify an archive as `import_archive` does, and append nothing: how many events it holds, and their digest."""
+    return _verified(path)[1]
+
+
+def _verified(path: str | os.PathLike[str]) -> tuple[_Archive, Head]:
+    try:
+        archive = _open(Path(path))
+    except DamagedLog as damage:
+        raise DamagedLog(f"{path}: {damage}; nothing was imported") from None
+    verdict = verify(archive)
+    if not verdict.intact:
+        where = f"position {verdict.position} in the archive: " if verdict.position else ""
+        raise DamagedLog(f"{archive.path}: {where}{verdict.reason}; nothing was imported")
+    return archive, verdict.head
 
 
 class _Archive(Protocol):

@@ -3,6 +3,7 @@
     manifest                         the format, and the version of this package that reads it; written once
     head                             how far the log has come, and up to where that was forced to the disk
     lock                             empty; whoever appends holds it
+    snapshots/, checkpoints, steps   see :mod:`rarera_sim.adapters.beside`
     00000000000000000001.seg         a segment, records as they were appended; the newest is the one that grows
     00000000000000052429.sealed      a closed segment, compressed; see :mod:`rarera_sim.adapters.segments`
 
@@ -24,19 +25,21 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
+from rarera_sim.adapters import beside
 from rarera_sim.adapters.codecs import codec
 from rarera_sim.adapters.folders import NEW, Lock, check_manifest, clear_errors, force, make_folder, sync_folder
 from rarera_sim.adapters.index import Index
-from rarera_sim.adapters.segments import RawSegment, SealedSegment, cut, seal
-from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, StorageFailed, UnknownFormat, WrongPosition
+from rarera_sim.adapters.segments import PACKING, Packing, Part, RawSegment, SealedSegment, cut, seal
+from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, StorageFailed, UnknownFormat
 from rarera_sim.core.event import Event, EventId, Frame, Recorded
 from rarera_sim.core.integrity import CHAIN_START, Head, Row
-from rarera_sim.core.log import ALL, Query, check_expected, check_range
+from rarera_sim.core.log import ALL, Query, check_expected, last_wanted
+from rarera_sim.core.trace import Step
 
 KIND: Final = "files"
 SEGMENT_BYTES: Final = 16_000_000
@@ -64,6 +67,13 @@ class FilesLog:
     compression
         "zstd" seals segments as they are closed, which the append that closes one waits for (about 1 s for 16 MB).
         It needs the extra rarera-sim[zstd], and so does reading them.
+    block_events, dictionary_bytes, level
+        Of sealed segments, see :class:`rarera_sim.adapters.segments.Packing`.
+    buffer_bytes
+        Appends are held in memory until they are more than this, somebody reads with this object, or `flush` or `close`
+        is called; 0 writes each at once. What it costs: an append that returned is lost if the process ends without
+        `flush` or `close`, so tell sources only after a flush that they may forget; until then no other object sees the
+        events, and whoever else appends has to wait.
     create
         Make the log where there is none.
     read_only
@@ -94,6 +104,10 @@ class FilesLog:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         compression: Compression = "none",
+        block_events: int = PACKING.block_events,
+        dictionary_bytes: int = PACKING.dictionary_bytes,
+        level: int = PACKING.level,
+        buffer_bytes: int = 0,
         create: bool = True,
         read_only: bool = False,
         durability: Durability = "full",
@@ -101,9 +115,12 @@ class FilesLog:
     ) -> None:
         if type(segment_bytes) is not int or not 1 <= segment_bytes <= 2**30:
             raise BadInput(f"segment_bytes must be 1 to {2**30}, got {segment_bytes!r}")
+        if type(buffer_bytes) is not int or not 0 <= buffer_bytes <= 2**30:
+            raise BadInput(f"buffer_bytes must be 0 to {2**30}, got {buffer_bytes!r}")
         if durability not in ("full", "normal"):
             raise BadInput(f"durability must be 'full' or 'normal', got {durability!r}")
         codec(compression)
+        self._packing = Packing(block_events, dictionary_bytes, level).checked()
         self.path = Path(folder)
         self.read_only = read_only
         self.torn = ""
@@ -111,6 +128,10 @@ class FilesLog:
         self._compression = compression
         self._forced = durability == "full"
         self._safe = 0
+        self._buffer_bytes = buffer_bytes
+        self._pending: list[bytes] = []
+        self._pending_from = 0
+        self._hold: ExitStack | None = None
         self._lock = Lock(self.path, busy_timeout)
         self._head_file = -1
         self._index = Index()
@@ -145,6 +166,8 @@ class FilesLog:
         if self._closed:
             return
         try:
+            with self._clear_errors():
+                self._flush()
             if not self.read_only and not self._forced:
                 with self._clear_errors(), suppress(BusyLog), self._lock.held(patient=False):
                     self._recover()
@@ -160,42 +183,63 @@ class FilesLog:
             return []
         for event in events:
             _ = event.frame  # an event without canonical form is refused, and hashed, before anybody has to wait
+        with self.changing():
+            if not self._pending:
+                self._recover()
+            fresh = self._index.fresh(events, stream, expected)
+            return self._write(fresh) if fresh else []
+
+    def flush(self) -> None:
+        """Write what `buffer_bytes` still holds in memory; it is then as durable as `durability` says."""
         with self._clear_errors():
             self._check_open()
-            if self.read_only:
-                raise BadInput(f"log {self.path} is read-only")
-            with self._lock.held():
-                self._recover()
-                fresh = self._index.fresh(events)
-                # A batch that is all there was appended by this caller, who did not hear of it: no lost race.
-                if stream is not None and fresh and (at := self._index.stream_position(stream)) != expected:
-                    raise WrongPosition(f"stream {stream} is at position {at}, expected {expected}")
-                return self._write(fresh) if fresh else []
+            self._flush()
 
     def _write(self, events: Sequence[Event]) -> list[Recorded]:
         segment = self._growing()
-        written = segment.compose(events)
+        records = segment.compose(events)
+        if not self._pending:
+            self._pending_from = segment.end
+        self._pending += records
+        appended = segment.take(events, records)
+        for recorded in appended:
+            self._index.add(*recorded)
+        if segment.end - self._pending_from > self._buffer_bytes:
+            self._flush()
+        elif self._hold is None:
+            # Until they are written nobody else may append, who would take their positions.
+            self._hold = ExitStack()
+            self._hold.enter_context(self._lock.held())
+        return appended
+
+    def _flush(self) -> None:
+        """Write what was taken in and not written yet."""
+        if not self._pending:
+            return
+        segment = self._segments[-1]
+        assert isinstance(segment, RawSegment), "only the newest segment is appended to, and it is not sealed"
         with self._nothing_tried_again():
             try:
-                segment.write(written)
+                segment.write(self._pending, self._pending_from)
                 if self._forced:
                     force(segment.file)
             except OSError:
                 # After a failed fsync the page cache may look clean and be wrong: take back what is in doubt.
                 with suppress(OSError):
-                    os.ftruncate(segment.file, segment.end)
+                    os.ftruncate(segment.file, self._pending_from)
                 raise
-            appended = segment.take(events, written)
-            for recorded in appended:
-                self._index.add(*recorded)
+            self._pending.clear()
             self._write_head(forced=self._forced)
-        return appended
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def _growing(self) -> RawSegment:
         """The segment to append to: the newest, or a new one where that is full or sealed."""
         newest = self._segments[-1] if self._segments else None
         if isinstance(newest, RawSegment) and newest.end < self._segment_bytes:
             return newest
+        self._flush()
         with self._nothing_tried_again():
             if isinstance(newest, RawSegment):
                 force(newest.file)
@@ -216,7 +260,7 @@ class FilesLog:
                 self._segments[number] = (
                     SealedSegment(path)
                     if path.exists()
-                    else seal(self.path, segment.first, segment.chain_before, segment.frames())
+                    else seal(self.path, segment.first, segment.chain_before, segment.frames(), self._packing)
                 )
                 segment.path.unlink(missing_ok=True)
                 sync_folder(self.path)
@@ -297,10 +341,7 @@ class FilesLog:
         limit: int | None = None,
         backwards: bool = False,
     ) -> Iterator[Recorded]:
-        check_range(after, upto, limit)
-        # Fixed now, so that a read sees the log as it was when asked, however slowly it is consumed.
-        head = self.head()
-        last = head if upto is None else min(upto, head)
+        last = last_wanted(self.head(), after, upto, limit)
         return self._index.pick(query, after, last, limit, backwards, self._records)
 
     def _records(self, first: int, last: int, backwards: bool) -> Iterator[Recorded]:
@@ -319,14 +360,50 @@ class FilesLog:
         self.head()
         return self._end()
 
+    def chain_at(self, position: int) -> bytes | None:
+        """The chain up to a position, None beyond the end: what a snapshot is held against."""
+        if position > self.head():
+            return None
+        with self._clear_errors():
+            return next((each.segment.chain_at(position) for each in self._holding(position)), CHAIN_START)
+
+    def _holding(self, position: int) -> Iterator[Part]:
+        return cut(self._segments, position, position, False) if position else iter(())
+
     def find(self, event_id: EventId) -> Recorded | None:
         self.head()
         position = self._index.positions.get(event_id)
         return next(self._records(position, position, False)) if position else None
 
+    def find_prefix(self, prefix: str, *, limit: int = 20) -> list[Recorded]:
+        """Up to `limit` events whose UID, in hex, begins so; the first 16 digits are the creation time."""
+        self.head()
+        found = self._index.beginning(prefix, limit)
+        return [next(self._records(position, position, False)) for position in found]
+
     def sequences(self) -> dict[str, list[tuple[int, int]]]:
         self.head()
         return self._index.sequences()
+
+    # Beside the events
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the write lock, as whoever changes what lies beside the events has to."""
+        with self._clear_errors():
+            self._check_open()
+            if self.read_only:
+                raise BadInput(f"log {self.path} is read-only")
+            with self._lock.held():
+                yield
+
+    def save_steps(self, steps: Iterable[Step]) -> None:
+        """Keep what happened to events on their way, beside the log; no part of it, and covered by no UID."""
+        beside.save_steps(self, steps)
+
+    def steps_of(self, event_id: EventId) -> list[Step]:
+        """The journey of one event, in order of time."""
+        return beside.steps_of(self, event_id)
 
     # What `rarera_sim.core.integrity.verify` needs
 
@@ -355,7 +432,7 @@ class FilesLog:
                 chain = segment.chain
             try:
                 with self._lock.held(patient=False, shared=True):
-                    return self._check_end()
+                    return self._check_end() or beside.check_beside(self.path)
             except BusyLog:
                 return ""  # a writer is at work, and what looks torn may be its batch
 
@@ -410,6 +487,7 @@ class FilesLog:
     def _refresh(self, *, whole: bool = False) -> None:
         """Take in what other processes appended: what is acknowledged, or under the lock all that is whole."""
         self._check_open()
+        self._flush()
         known = self._read_head()
         upto = known.newest if known and not whole else None
         while upto is None or self._index.head < upto:
@@ -452,6 +530,7 @@ class FilesLog:
 
     def _abandon(self) -> None:
         self._closed = True
+        self._pending.clear()
         for segment in self._segments:
             segment.close()
         self._lock.close()

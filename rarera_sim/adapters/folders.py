@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -16,6 +15,11 @@ from typing import BinaryIO, Final
 
 from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, StorageFailed, UnknownFormat
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT: Final = 1
 FORMAT_SINCE: Final = "0.1.0"  # the first version of this package that reads FORMAT
 NEW: Final = ".new"  # the end of a file's name while it is being made
@@ -27,18 +31,37 @@ _MANIFEST = re.compile(
 
 
 class Lock:
-    """The lock of a folder, as `flock` gives it: it ends with the process that holds it."""
+    """The lock of a folder, as `flock` gives it: it ends with the process that holds it, who may take it again."""
 
     def __init__(self, folder: Path, timeout: float) -> None:
+        if fcntl is None:
+            # Windows' locks belong to the file handle and block its readers: nothing that this could be built on.
+            raise BadInput(
+                f"a log in a folder ({folder}) needs flock, which this system does not have: it works on Linux and "
+                "macOS; use sqlite:///FILE or postgresql://... here"
+            )
         if not 0 <= timeout <= 86_400:
             raise BadInput(f"busy_timeout must be 0 to 86400 s, got {timeout!r}")
         self._path = folder / "lock"
         self._timeout = timeout
         self._file = -1
+        self._depth = 0
 
     @contextmanager
     def held(self, *, patient: bool = True, shared: bool = False) -> Iterator[None]:
         """Hold it, `shared` with others who only look on; impatient ones get `BusyLog` at once."""
+        if not self._depth and not self._acquire(patient, shared):
+            yield  # nobody has ever locked it
+            return
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth and self._file >= 0:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _acquire(self, patient: bool, shared: bool) -> bool:
         if self._file < 0:
             try:
                 self._file = os.open(
@@ -47,22 +70,16 @@ class Lock:
             except FileNotFoundError:
                 if not shared:
                     raise
-                yield  # nobody has ever locked it
-                return
+                return False
         deadline = time.monotonic() + (self._timeout if patient else 0)
         while True:
             try:
                 fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                break
+                return True
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise BusyLog(f"another process holds the write lock of {self._path.parent}") from None
                 time.sleep(0.001)
-        try:
-            yield
-        finally:
-            if self._file >= 0:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -151,6 +168,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk: without it a new file can be lost with all that is in it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows, which cannot open a folder, and whose file system keeps a journal of names
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import numpy as np
@@ -17,6 +19,9 @@ from rarera_sim.core.log import ALL, EventLog, Query
 if TYPE_CHECKING:
     import pandas as pd
 
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
 SCHEMA = {
     "position": pl.Int64,
     "id": pl.Binary,
@@ -29,8 +34,13 @@ SCHEMA = {
     "data": pl.String,
 }
 
-# A body up to its data: three names, sequence, schema, two links. Anchored, so that no name can look like an end.
-_TO_DATA = r'^\[(?:"(?:[^"\\]|\\.)*",){3}[0-9]+,[0-9]+,"[0-9a-f]*","[0-9a-f]*",'
+# What stands between the sequence and the data of nearly every event: schema 1, no links, and the data's brace.
+_USUAL = b'1,"","",{'
+# A body up to its data: three names, sequence, schema, two links. From its start, so that no name can look like an end.
+_to_data = re.compile(rb'\[(?:"(?:[^"\\]|\\.)*",){3}[0-9]+,[0-9]+,"[0-9a-f]*","[0-9a-f]*",(?=\{)').match
+_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
+_VIEW = np.dtype([("length", "<i4"), ("prefix", "V4"), ("buffer", "<i4"), ("offset", "<i4")])  # as Arrow has it
+_INLINE = 12  # bytes that stand in the view itself
 
 
 def to_polars(log: EventLog, query: Query = ALL, *, verify: bool = True) -> pl.DataFrame:
@@ -59,12 +69,13 @@ def to_polars(log: EventLog, query: Query = ALL, *, verify: bool = True) -> pl.D
     >>> to_polars(log).select("position", "processor", "type", "data").rows()
     [(1, 'EWR', 'arrived', '{"speed":370.0}')]
     """
-    if isinstance(log, SqliteLog) and (pages := log.columns(query)) is not None:
-        try:
-            read = [_page(columns, verify) for columns in pages]
-            return _named(pl.concat(read), log.names(), verify) if read else pl.DataFrame(schema=SCHEMA)
-        except (_Unsound, RareraError, apsw.Error, pl.exceptions.PolarsError, ValueError):
-            pass  # the slow way finds out which event it is, if any, and says so
+    try:
+        pages = _pages(log, query)
+        if pages is not None:
+            read = [_frame(page, verify) for page in pages]
+            return pl.concat(read) if read else pl.DataFrame(schema=SCHEMA)
+    except (_Unsound, RareraError, apsw.Error, pl.exceptions.PolarsError, ValueError):
+        pass  # the slow way finds out which event it is, if any, and says so
     rows = [
         (
             position,
@@ -91,58 +102,129 @@ class _Unsound(Exception):
     """A page is not what it should be."""
 
 
-def _page(columns: Columns, verify: bool) -> pl.DataFrame:
-    """A page, its names still numbers."""
-    bodies = columns.bodies.split(b"\n")
-    if len(columns.ids) != columns.events * ID_BYTES or len(bodies) != columns.events:
+class _Page(NamedTuple):
+    """Some events, column by column; bodies a line each."""
+
+    positions: Integers
+    ids: bytes
+    streams: pl.Series
+    types: pl.Series
+    sources: pl.Series
+    sequences: Integers
+    bodies: bytes
+
+
+def _pages(log: EventLog, query: Query) -> Iterator[_Page] | None:
+    """The events a page at a time; None where they are better read one by one."""
+    if isinstance(log, SqliteLog):
+        columns = log.columns(query)
+        return None if columns is None else _of_sqlite(columns, log.names())
+    columns_of = getattr(log, "columns", None)  # PostgreSQL's, whose driver need not be installed
+    found = columns_of(query) if columns_of else None
+    return None if found is None else map(_of_postgres, found)
+
+
+def _of_sqlite(pages: Iterator[Columns], names: dict[int, str]) -> Iterator[_Page]:
+    plain = pl.Series([names.get(number, "") for number in range(max(names, default=0) + 1)], dtype=pl.String)
+    for page in pages:
+        streams, types, sources = (plain.gather(_integers(text)) for text in (page.streams, page.types, page.sources))
+        yield _Page(
+            _integers(page.positions), page.ids, streams, types, sources, _integers(page.sequences), page.bodies
+        )
+
+
+def _of_postgres(page: Sequence[Any]) -> _Page:
+    positions, ids, streams, types, sources, sequences, bodies = page
+    return _Page(_eights(positions), ids, _lines(streams), _lines(types), _lines(sources), _eights(sequences), bodies)
+
+
+def _frame(page: _Page, verify: bool) -> pl.DataFrame:
+    """A page as it is shown: nothing is copied but names and numbers, Arrow's views point into what was read."""
+    text, count = page.bodies, len(page.positions)
+    letters = np.frombuffer(text, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(letters == ord("\n")), len(text))
+    names = (page.streams, page.types, page.sources)
+    if {len(ends), len(page.ids) / ID_BYTES, len(page.sequences), *(len(name) for name in names)} != {count}:
         raise _Unsound
-    if verify and not all_intact(columns.ids, bodies):
+    text.decode()  # whoever makes a view of it promises that it is UTF-8
+    starts = np.append(0, ends[:-1] + 1)
+    if verify and not all_intact(page.ids, text.split(b"\n")):
         raise _Unsound
-    ids = pa.Array.from_buffers(pa.binary(ID_BYTES), columns.events, [None, pa.py_buffer(columns.ids)])
+    data = _data_starts(page, letters, starts, ends, verify)
+    if not ((letters[ends - 1] == ord("]")) & (letters[data] == ord("{"))).all():
+        raise _Unsound
+    id_starts = np.arange(0, len(page.ids), ID_BYTES)
     return pl.DataFrame(
         {
-            "position": _integers(columns.positions),
-            "id": pl.Series(values=ids.cast(pa.large_binary())),
-            "stream": _integers(columns.streams),
-            "type": _integers(columns.types),
-            "source": _integers(columns.sources),
-            "sequence": _integers(columns.sequences),
-            "body": pl.Series(bodies, dtype=pl.Binary),
-        }
+            "position": page.positions,
+            "id": _views(page.ids, id_starts, id_starts + ID_BYTES, pa.binary_view()),
+            "stream": page.streams,
+            "processor": page.streams.str.split_exact("/", 1).struct.field("field_0"),
+            "type": page.types,
+            "source": page.sources,
+            "sequence": page.sequences,
+            "time": _eights(page.ids)[:: ID_BYTES // TIME_BYTES].copy(),
+            "data": _views(text, data, ends - 1, pa.string_view()),
+        },
+        schema=SCHEMA,
     )
 
 
-def _named(frame: pl.DataFrame, names: dict[int, str], verify: bool) -> pl.DataFrame:
-    """Numbers become names, and the body its data."""
-    by_number = [names.get(number, "") for number in range(max(names, default=0) + 1)]
-    plain = pl.Series(by_number, dtype=pl.String)
-    processor = pl.Series([name.partition("/")[0] for name in by_number], dtype=pl.String)
-    body = frame["body"].cast(pl.String)
+def _data_starts(page: _Page, letters: Bytes, starts: Integers, ends: Integers, verify: bool) -> Integers:
+    """Where the data of each body begins."""
+    names = [page.streams, page.types, page.sources]
+    digits = np.searchsorted(_POWERS, page.sequences, side="right") + 1
+    lengths = sum(name.str.len_bytes().to_numpy().astype(np.int64) for name in names) + digits
+    at = starts + lengths + len('["","","",,')
+    usual = at + len(_USUAL) < ends
+    within = np.where(usual, at, 0)
+    for offset, letter in enumerate(_USUAL):
+        usual &= letters[within + offset] == letter
     if verify:
         # No UID covers the columns beside the body, so what they say has to stand at its beginning.
-        quoted = pl.Series([canonical_json(name).decode() for name in by_number], dtype=pl.String)
-        said = [quoted.gather(frame[name]) for name in ("stream", "type", "source")]
-        beginning = pl.select(pl.format("[{},{},{},{},", *said, frame["sequence"])).to_series()
+        beginning = pl.select(pl.format('["{}","{}","{}",{},', *names, pl.Series(page.sequences))).to_series()
+        body = _views(page.bodies, starts, ends, pa.string_view())
         both = pl.DataFrame({"body": body, "beginning": beginning})
-        if not both.select(pl.col("body").str.starts_with(pl.col("beginning")).all()).item():
+        usual &= both.select(pl.col("body").str.starts_with(pl.col("beginning"))).to_series().to_numpy()
+    data = np.where(usual, at + len(_USUAL) - 1, starts)
+    for row in np.flatnonzero(~usual).tolist():
+        found = _to_data(page.bodies, int(starts[row]), int(ends[row]))
+        if not found:
             raise _Unsound
-    data = body.str.replace(_TO_DATA, "").str.strip_suffix("]")
-    if not data.str.starts_with("{").all():
-        raise _Unsound
-    return pl.DataFrame(
-        {
-            "position": frame["position"],
-            "id": frame["id"],
-            "stream": plain.gather(frame["stream"]),
-            "processor": processor.gather(frame["stream"]),
-            "type": plain.gather(frame["type"]),
-            "source": plain.gather(frame["source"]),
-            "sequence": frame["sequence"],
-            "time": frame["id"].bin.slice(0, TIME_BYTES).bin.reinterpret(dtype=pl.Int64, endianness="big"),
-            "data": data,
-        }
-    )
+        if verify:
+            said = [*(name[row] for name in names), int(page.sequences[row])]
+            if not found[0].startswith(canonical_json(said)[:-1] + b","):
+                raise _Unsound
+        data[row] = found.end()
+    return data
 
 
-def _integers(text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _views(text: bytes, starts: Integers, ends: Integers, kind: Any) -> pl.Series:
+    """The pieces of a text from each start to its end, as a column that points into it."""
+    views = np.zeros(len(starts), dtype=_VIEW)
+    letters = np.frombuffer(text, dtype=np.uint8)
+    views["length"] = ends - starts
+    views["offset"] = starts
+    # The first four bytes stand in the view too, and a short piece stands there whole.
+    at = np.minimum(starts[:, None] + np.arange(4), len(text) - 1)
+    views["prefix"] = letters[at].view("V4")[:, 0]
+    short = np.flatnonzero(views["length"] <= _INLINE)
+    if len(short):
+        offsets = np.arange(_INLINE)
+        at = np.minimum(starts[short, None] + offsets, len(text) - 1)
+        pieces = np.where(offsets < views["length"][short, None], letters[at], 0)
+        views.view(np.uint8).reshape(-1, _VIEW.itemsize)[short, 4:] = pieces
+    array = pa.Array.from_buffers(kind, len(starts), [None, pa.py_buffer(views), pa.py_buffer(text)])
+    return pl.Series(values=array)
+
+
+def _lines(text: str) -> pl.Series:
+    return pl.Series([text]).str.split("\n").explode()
+
+
+def _integers(text: str) -> Integers:
     return np.fromstring(text, dtype=np.int64, sep=",")
+
+
+def _eights(numbers: bytes) -> Integers:
+    return np.frombuffer(numbers, dtype=">i8").astype(np.int64)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from heapq import merge
+from heapq import merge, nsmallest
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 import orjson
 
-from rarera_sim.core.errors import Conflict, DamagedLog
+from rarera_sim.core.errors import Conflict, DamagedLog, WrongPosition
 from rarera_sim.core.event import ID_BYTES, TIME_BYTES, Event, EventId, Frame, Recorded
 from rarera_sim.core.integrity import Runs
-from rarera_sim.core.log import ALL, Query
+from rarera_sim.core.log import ALL, Query, uids_from
 
 SPAN: Final = 1_024  # positions that share one entry of the index over time
 GAP: Final = 16  # positions that are read along with others rather than passed over
@@ -47,8 +47,8 @@ class Index:
     def head(self) -> int:
         return len(self.positions)
 
-    def fresh(self, events: Sequence[Event]) -> list[Event]:
-        """The events that are not in the log, each once."""
+    def fresh(self, events: Sequence[Event], stream: str | None = None, expected: int | None = None) -> list[Event]:
+        """The events that are not in the log, each once; `WrongPosition` if their `stream` is not where expected."""
         fresh: dict[EventId, Event] = {}
         places: set[tuple[str, int]] = set()
         for event in events:
@@ -60,6 +60,9 @@ class Index:
                 raise Conflict(f"{event.source}#{event.sequence} is recorded with other content than {event!r}")
             fresh[event_id] = event
             places.add(place)
+        # A batch that is all there was appended by this caller, who did not hear of it: no lost race.
+        if stream is not None and fresh and (at := self.stream_position(stream)) != expected:
+            raise WrongPosition(f"stream {stream} is at position {at}, expected {expected}")
         return list(fresh.values())
 
     def _is_taken(self, source: str, sequence: int) -> bool:
@@ -105,6 +108,12 @@ class Index:
     def stream_position(self, stream: str) -> int:
         positions = self._streams.get(stream)
         return positions[-1] if positions else 0
+
+    def beginning(self, prefix: str, limit: int) -> list[int]:
+        """The positions of up to `limit` UIDs that begin with these hex digits, in order of the UIDs."""
+        first, last = uids_from(prefix)
+        found = nsmallest(limit, (event_id for event_id in self.positions if first <= event_id <= last))
+        return [self.positions[event_id] for event_id in found]
 
     def sequences(self) -> dict[str, list[tuple[int, int]]]:
         return {source: list(self._places[source].pairs) for source in sorted(self._places)}

@@ -27,9 +27,9 @@ from typing import IO, Any
 
 import orjson
 
-from rarera_sim.core.errors import BadInput, StorageFailed, UnknownFormat
+from rarera_sim.core.errors import BadInput, StorageFailed, UnknownFormat, UnknownKey
 from rarera_sim.core.event import canonical_json, parse_json
-from rarera_sim.core.sealing import DataKey, UnknownKey
+from rarera_sim.core.sealing import DataKey
 from rarera_sim.core.signing import Ed25519Signer, Ed25519Verifier, Keyring
 
 KEY_BYTES = 32

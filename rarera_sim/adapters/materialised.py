@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rarera_sim.adapters.sqlite import SqliteLog, SqliteSnapshots, _digest
+from rarera_sim.adapters.snapshot_rows import is_intact, snapshot_row
+from rarera_sim.adapters.sqlite import SqliteLog
 from rarera_sim.core.errors import BadInput, SkippedPosition
+from rarera_sim.core.integrity import CHAIN_START
 from rarera_sim.core.projection import Projection, fold
 from rarera_sim.core.snapshot import Snapshot, restore
 
@@ -38,7 +40,7 @@ class SqliteMaterialised:
     Raises
     ------
     SkippedPosition
-        The state has come further than the log: the log has lost its tail.
+        The state has come further than the log, or was made of other events: the log has lost its tail.
 
     Examples
     --------
@@ -61,11 +63,12 @@ class SqliteMaterialised:
         self.projection = projection
         self._log = log
         self._batch = batch
-        self._snapshots = SqliteSnapshots(log)
+        log._fetch("PRAGMA secure_delete = ON")  # as `SqliteSnapshots`: what is replaced is not left in free pages
         self._name = PREFIX + projection.name
         self._state: Any = None
         self._position = 0
         self._time_max = 0
+        self._chain: bytes | None = CHAIN_START
         self._spoilt = True
         self._load()
 
@@ -86,9 +89,9 @@ class SqliteMaterialised:
         applied = 0
         while True:
             self._load_if_spoilt()
+            self._check_end()
             recorded = list(self._log.read(after=self._position, upto=upto, limit=self._batch))
             if not recorded:
-                self._check_end()
                 return applied
             # The projection may change the state in place: until it is written, it is neither the old nor the new.
             self._spoilt = True
@@ -97,6 +100,7 @@ class SqliteMaterialised:
             now = Snapshot.of(self._name, self.projection.version, recorded[-1].position, time_max, state)
             if self._replace(now):
                 self._state, self._position, self._time_max = state, now.position, now.time_max
+                self._chain = self._log.chain_at(now.position)
                 self._spoilt = False
                 applied += len(recorded)
 
@@ -104,22 +108,28 @@ class SqliteMaterialised:
         """Write the state, unless what is stored is not what this one was made from."""
         with self._log._clear_errors(), self._log._writing():
             stored = self._stored()
-            if (stored.position if stored else 0) != self._position:
+            if (stored[0].position if stored else 0) != self._position:
                 return False
             execute = self._log._connection.execute
             execute("DELETE FROM snapshots WHERE projection = ? AND version = ?", (now.projection, now.version))
-            execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", (*now, _digest(now)))
+            execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", snapshot_row(now, self._log))
         return True
 
-    def _stored(self) -> Snapshot | None:
-        return self._snapshots.latest(self._name, self.projection.version)
+    def _stored(self) -> tuple[Snapshot, bytes | None] | None:
+        """The state and the chain that it was made along; None where there is none, or not what was saved."""
+        sql = "SELECT * FROM snapshots WHERE projection = ? AND version = ? ORDER BY position DESC LIMIT 1"
+        rows = self._log._fetch(sql, (self._name, self.projection.version))
+        if not rows or not is_intact(rows[0]):
+            return None
+        *fields, chain, _ = rows[0]
+        return Snapshot(*fields), chain
 
     def _load_if_spoilt(self) -> None:
         if self._spoilt:
             self._load()
 
     def _load(self) -> None:
-        stored = self._stored()
+        stored, self._chain = self._stored() or (None, CHAIN_START)
         self._state = restore(stored) if stored else self.projection.initial()
         self._position = stored.position if stored else 0
         self._time_max = stored.time_max if stored else 0
@@ -130,4 +140,10 @@ class SqliteMaterialised:
         if self._position > (head := self._log.head()):
             raise SkippedPosition(
                 f"state {self.projection.name!r} is at position {self._position}, {self._log.path} ends at {head}"
+            )
+        if self._log.chain_at(self._position) != self._chain:
+            # A lost tail that has grown anew: what follows does not belong to this state.
+            raise SkippedPosition(
+                f"state {self.projection.name!r} at position {self._position} was made of other events than "
+                f"{self._log.path} holds: clear its snapshots, and it is made again"
             )

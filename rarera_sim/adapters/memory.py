@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
 from itertools import islice
 
 from rarera_sim.core.bus import EVERYTHING, Notification, Ring
 from rarera_sim.core.errors import Conflict, WrongPosition
 from rarera_sim.core.event import Event, EventId, Recorded
-from rarera_sim.core.integrity import Row, Runs
-from rarera_sim.core.log import ALL, Query, check_expected, check_range
-from rarera_sim.core.snapshot import Snapshot, usable
+from rarera_sim.core.integrity import CHAIN_START, Head, Row, Runs, link
+from rarera_sim.core.log import ALL, Query, check_expected, last_wanted, uids_from
+from rarera_sim.core.snapshot import Chained, Snapshot, usable
 from rarera_sim.core.time import Timestamp
+from rarera_sim.core.trace import Step
 
 
 class MemoryLog:
@@ -30,6 +32,8 @@ class MemoryLog:
         self._positions: dict[EventId, int] = {}
         self._places: dict[tuple[str, int], EventId] = {}
         self._streams: dict[str, int] = {}
+        self._chains = [CHAIN_START]  # as far as anybody asked: a log that nobody verifies need not hash twice
+        self._steps: dict[EventId, list[Step]] = {}
 
     def append(self, events: Sequence[Event], *, expected: int | None = None) -> list[Recorded]:
         stream = check_expected(events, expected)
@@ -68,8 +72,7 @@ class MemoryLog:
         limit: int | None = None,
         backwards: bool = False,
     ) -> Iterator[Recorded]:
-        check_range(after, upto, limit)
-        last = len(self._records) if upto is None else min(upto, len(self._records))
+        last = last_wanted(len(self._records), after, upto, limit)
         positions = range(last - 1, after - 1, -1) if backwards else range(after, last)
         found = (self._records[index] for index in positions)
         if query != ALL:
@@ -82,6 +85,35 @@ class MemoryLog:
     def find(self, event_id: EventId) -> Recorded | None:
         position = self._positions.get(event_id)
         return self._records[position - 1] if position else None
+
+    def find_prefix(self, prefix: str, *, limit: int = 20) -> list[Recorded]:
+        """Up to `limit` events whose UID, in hex, begins so; the first 16 digits are the creation time."""
+        first, last = uids_from(prefix)
+        found = nsmallest(limit, (event_id for event_id in self._positions if first <= event_id <= last))
+        return [self._records[self._positions[event_id] - 1] for event_id in found]
+
+    def chain_head(self) -> Head:
+        """The newest position and the chain up to it."""
+        head = len(self._records)
+        return Head(head, self._chain(head))
+
+    def chain_at(self, position: int) -> bytes | None:
+        """The chain up to a position, None beyond the end."""
+        return self._chain(position) if position <= len(self._records) else None
+
+    def _chain(self, position: int) -> bytes:
+        for _, event in self._records[len(self._chains) - 1 : position]:
+            self._chains.append(link(self._chains[-1], event.id))
+        return self._chains[position]
+
+    def save_steps(self, steps: Iterable[Step]) -> None:
+        """Keep what happened to events on their way, beside the log; no part of it, and covered by no UID."""
+        for step in steps:
+            self._steps.setdefault(step.event_id, []).append(step)
+
+    def steps_of(self, event_id: EventId) -> list[Step]:
+        """The journey of one event, in order of time."""
+        return sorted(self._steps.get(event_id, ()), key=lambda step: step.time)
 
     def sequences(self) -> dict[str, list[tuple[int, int]]]:
         runs: dict[str, Runs] = {}
@@ -138,20 +170,33 @@ class MemoryBus:
 
 
 class MemorySnapshots:
-    """Snapshots in a dict, all of them: looking back needs the old ones."""
+    """Snapshots in a dict, all of them: looking back needs the old ones.
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], dict[int, Snapshot]] = {}
+    Parameters
+    ----------
+    log
+        What they are made from, so that none is used that the log no longer bears out; without it all are trusted.
+    """
+
+    def __init__(self, log: Chained | None = None) -> None:
+        self._log = log
+        self._kept: dict[tuple[str, int], dict[int, tuple[Snapshot, bytes | None]]] = {}
 
     def save(self, snapshot: Snapshot) -> None:
-        self._kept.setdefault((snapshot.projection, snapshot.version), {})[snapshot.position] = snapshot
+        kept = self._kept.setdefault((snapshot.projection, snapshot.version), {})
+        kept[snapshot.position] = snapshot, self._chain_at(snapshot.position)
 
     def latest(
         self, projection: str, version: int, *, upto: int | None = None, as_of: Timestamp | None = None
     ) -> Snapshot | None:
         kept = self._kept.get((projection, version), {})
-        candidates = (snapshot for snapshot in kept.values() if usable(snapshot, upto, as_of))
-        return max(candidates, key=lambda snapshot: snapshot.position, default=None)
+        for _, (snapshot, chain) in sorted(kept.items(), reverse=True):
+            if usable(snapshot, upto, as_of) and chain == self._chain_at(snapshot.position):
+                return snapshot
+        return None
+
+    def _chain_at(self, position: int) -> bytes | None:
+        return self._log.chain_at(position) if self._log else None
 
     def clear(self) -> None:
         self._kept.clear()

@@ -17,33 +17,33 @@ from __future__ import annotations
 import os
 import re
 import struct
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from hashlib import sha256
-from itertools import accumulate, islice
+from functools import lru_cache, partial
+from itertools import accumulate, chain, islice
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import unquote
 from zlib import crc32
 
 import orjson
 
+from rarera_sim.adapters.snapshot_rows import is_intact, latest_snapshot, snapshot_row
 from rarera_sim.core.errors import (
     BadInput,
     BusyLog,
     Conflict,
     DamagedLog,
-    InvalidEvent,
     RareraError,
     SkippedPosition,
     StorageFailed,
     UnknownFormat,
     WrongPosition,
 )
-from rarera_sim.core.event import ID_BYTES, TIME_BYTES, Event, EventId, Recorded, canonical_json, decode
+from rarera_sim.core.event import ID_BYTES, TIME_BYTES, Event, EventId, Recorded, decode, decode_rows, encode_all
 from rarera_sim.core.integrity import CHAIN_START, Head, Row, link
-from rarera_sim.core.log import ALL, Query, check_expected, check_range
+from rarera_sim.core.log import ALL, Query, check_expected, check_range, last_wanted, uids_from
 from rarera_sim.core.snapshot import Snapshot
 from rarera_sim.core.time import MICROSECOND, TIMESTAMP_MAX, Timestamp
 from rarera_sim.core.trace import Step
@@ -55,16 +55,20 @@ try:
 except ImportError as error:
     raise ImportError("a log in PostgreSQL needs psycopg: install rarera-sim[postgres]") from error
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 FORMAT_SINCE: Final = "0.1.0"  # the first version of this package that reads FORMAT
 SERVER_MIN: Final = 14  # functions whose body is parsed when they are made, so that no search_path can bend it
 
 PAGE = 1_000
+# A page that is decoded at once: 250 rows stay in the processor's cache, which is worth more than fewer questions.
+PAGE_READ = 250
 PAGE_FIRST = 100
+COLUMNS_PAGE = 10_000
 PAGE_BYTES = 16_000_000
 # A page of a query sorts all matches before its first row, so that a long answer is taken in runs of positions.
 POSITIONS_MAX = 100_000
 NAMES_MAX = 100_000
+RING_LOST = 1.0  # seconds after which a follower looks without having been rung
 # What a B-tree can hold in one entry is 2,704 bytes.
 NAME_BYTES_MAX = 2_000
 # How far a timestamp may be from its GST, in microseconds: a query by time and processor has to look that much further.
@@ -103,6 +107,7 @@ CREATE TABLE log_snapshots (
     position   bigint NOT NULL,
     time_max   bigint NOT NULL,
     state      bytea NOT NULL,
+    chain      bytea,
     digest     bytea NOT NULL,
     PRIMARY KEY (projection, version, position)
 );
@@ -148,6 +153,9 @@ END;
 REVOKE ALL ON FUNCTION log_head, log_newest, log_places, log_taken FROM PUBLIC;
 """
 
+_SNAPSHOT = "projection, version, position, time_max, state, chain, digest"
+# What a log of an earlier format lacks. Its snapshots do not say which events they were made of, and are made again.
+_UPGRADES = {1: "TRUNCATE log_snapshots; ALTER TABLE log_snapshots ADD COLUMN chain bytea"}
 _COLUMNS = "id, processor_id, timestamp, uid, chain, sequence, gst, stream, type, source, event, body"
 _COPY = f"COPY events ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -156,7 +164,19 @@ _INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES ({', '.join(['%s'] * 12)})"
 # The columns of one width in one go, each behind its length: id, processor, timestamp, uid, chain, sequence, gst.
 _fixed = struct.Struct(f">hiqiiiqi{ID_BYTES}si32siqiq").pack
 _length = struct.Struct(">i").pack
+_ids = struct.Struct(">q").iter_unpack
+_uids = struct.Struct(f"{ID_BYTES}s").iter_unpack
 
+# A page as three values instead of thousands, which is a third of the client's work. A body has no newline.
+_JOINED = """
+SELECT string_agg(int8send(id), ''), string_agg(uid, ''), string_agg(body, '\\x0a')
+FROM (SELECT id, uid, body FROM events WHERE id > %s AND id <= %s ORDER BY id {}) AS page
+"""
+_AS_COLUMNS = """
+SELECT string_agg(int8send(id), ''), string_agg(uid, ''), string_agg(stream, E'\\n'), string_agg(type, E'\\n'),
+    string_agg(source, E'\\n'), string_agg(int8send(sequence), ''), string_agg(body, '\\x0a')
+FROM (SELECT * FROM events WHERE id > %s AND id <= %s ORDER BY id) AS page
+"""
 _ROWS = """
 SELECT e.id, e.uid, e.stream, p.name, e.type, e.source, e.sequence, e.gst, e.chain, e.body
 FROM events AS e LEFT JOIN processors AS p ON p.id = e.processor_id
@@ -256,6 +276,8 @@ class PostgresLog:
                 self._prepare_session(durability, busy_timeout)
                 if create and not read_only:
                     self._create()
+                if not read_only:
+                    self._upgrade()
                 self._check_format()
                 [(self._restricted,)] = self._fetch("SELECT row_security_active('events')")
         except BaseException:
@@ -294,8 +316,8 @@ class PostgresLog:
         stream = check_expected(events, expected)
         if not events:
             return []
+        encode_all(events)  # what has no canonical form is refused, and hashed, before anybody has to wait
         for event in events:
-            _ = event.frame  # an event without canonical form is refused, and hashed, before anybody has to wait
             if len(event.stream) + len(event.source) > NAME_BYTES_MAX // 4:
                 _check_names(event)
         with self._clear_errors(), self._appending() as head:
@@ -324,7 +346,9 @@ class PostgresLog:
                 self._moments.newest.clear()
             self._next_head = head
             yield head
-            self._connection.execute("COMMIT")
+            # The doorbell of `follow` rings at the commit, where something was appended.
+            ring = f'NOTIFY "{self._channel()}"; ' if self._next_head != head else ""
+            self._connection.execute(f"{ring}COMMIT")
         except BaseException:
             self._forget()
             if not self._connection.closed:
@@ -431,16 +455,57 @@ class PostgresLog:
         limit: int | None = None,
         backwards: bool = False,
     ) -> Iterator[Recorded]:
-        check_range(after, upto, limit)
-        # Fixed now, so that a read sees the log as it was when asked, however slowly it is consumed.
-        head = self.head()
-        last = head if upto is None else min(upto, head)
+        last = last_wanted(self.head(), after, upto, limit)
         conditions = self._conditions(query)
         if conditions is None or after >= last or limit == 0:
             return iter(())
         if not conditions:
-            return self._scan(after, last, limit, backwards)
-        return self._search(conditions, after, last, limit, backwards)
+            return chain.from_iterable(self._scan(after, last, limit, backwards))
+        return chain.from_iterable(self._search(conditions, after, last, limit, backwards))
+
+    def follow(self, query: Query = ALL, *, after: int = 0, idle_max: float | None = None) -> Iterator[Recorded]:
+        """Catch up, then live: the events of a query after a position, each as it is recorded.
+
+        The log is what is read; the NOTIFY of an append only says when. One that is lost costs a second, never an
+        event. While it waits, this log is the follower's alone.
+
+        Parameters
+        ----------
+        idle_max
+            Seconds without a new event, of whatever kind, after which it ends; None for never.
+
+        Examples
+        --------
+        >>> for position, event in log.follow(after=checkpoint):  # doctest: +SKIP
+        ...     print(position, event)
+        """
+        check_range(after, None, None)
+        # Listening first: what is appended between the last look and the wait has rung already.
+        self._listen("LISTEN")
+        try:
+            quiet_since = time.monotonic()
+            while True:
+                head = self.head()
+                if head > after:
+                    yield from self.read(query, after=after, upto=head)
+                    after, quiet_since = head, time.monotonic()
+                    continue
+                left = RING_LOST if idle_max is None else quiet_since + idle_max - time.monotonic()
+                if left <= 0:
+                    return
+                with self._clear_errors():
+                    for _ in self._connection.notifies(timeout=min(left, RING_LOST), stop_after=1):
+                        pass
+        finally:
+            if not self._connection.closed:
+                self._listen("UNLISTEN")
+
+    def _listen(self, verb: Literal["LISTEN", "UNLISTEN"]) -> None:
+        with self._clear_errors():
+            self._connection.execute(f'{verb} "{self._channel()}"')
+
+    def _channel(self) -> str:
+        return f"rarera_log_{self._lock_key() & 0xFFFFFFFF:08x}"
 
     def _conditions(self, query: Query) -> list[_Condition] | None:
         """A query in the columns of `events`; None if nothing can match."""
@@ -474,49 +539,71 @@ class PostgresLog:
                 conditions.append(_Condition("timestamp <= %s", _datetime(query.until // MICROSECOND + NUDGE_MAX)))
         return conditions
 
-    def _scan(self, after: int, last: int, limit: int | None, backwards: bool) -> Iterator[Recorded]:
+    # Both give pages, whose events are passed on without a generator's step for every event.
+
+    def _scan(self, after: int, last: int, limit: int | None, backwards: bool) -> Iterator[Iterator[Recorded]]:
         """Everything in a range of positions. They are dense, so a page is a range too, and needs no planner's luck."""
         if limit is not None:
             after, last = (max(after, last - limit), last) if backwards else (after, min(last, after + limit))
+        order = "DESC" if backwards else "ASC"
+        question = f"SELECT id, uid, body FROM events WHERE id > %s AND id <= %s ORDER BY id {order}"
         size = min(PAGE, PAGE_FIRST)
         while after < last:
             first, end = (max(after, last - size), last) if backwards else (after, min(last, after + size))
-            rows = self._pick(first, end, backwards)
+            rows = self._joined(first, end, order) or self._fetch(question, (first, end))
             # A role that may not see all events cannot tell a hole.
             if len(rows) < end - first and not self._restricted:
                 due = range(end, first, -1) if backwards else range(first + 1, end + 1)
                 missing = next((p for p, row in zip(due, rows, strict=False) if row[0] != p), due[len(rows)])
-                for row in rows[: due.index(missing)]:
-                    yield self._recorded(row)
+                yield decode_rows(rows[: due.index(missing)], self.name)
                 raise SkippedPosition(f"position {missing} is missing in {self.name}")
-            for row in rows:
-                yield self._recorded(row)
+            for start in range(0, len(rows), PAGE_READ):
+                yield decode_rows(rows[start : start + PAGE_READ], self.name)
             after, last = (after, first) if backwards else (end, last)
-            size = _next_size(rows)
+            size = _next_size(rows, PAGE)
 
-    def _pick(self, first: int, end: int, backwards: bool) -> list[Any]:
-        order = "DESC" if backwards else "ASC"
-        return self._fetch(
-            f"SELECT id, uid || body FROM events WHERE id > %s AND id <= %s ORDER BY id {order}", (first, end)
-        )
+    def _joined(self, first: int, end: int, order: str) -> list[Any]:
+        """The rows of a range, split from joined values; none where they cannot be told apart, as after damage."""
+        [(ids, uids, bodies)] = self._fetch(_JOINED.format(order), (first, end))
+        if ids is None or uids is None or bodies is None:
+            return []
+        parts = bodies.split(b"\n")
+        if len(ids) != TIME_BYTES * len(parts) or len(uids) != ID_BYTES * len(parts):
+            return []
+        return [(position, uid, body) for (position,), (uid,), body in zip(_ids(ids), _uids(uids), parts, strict=True)]
+
+    def columns(self, query: Query = ALL) -> Iterator[tuple[Any, ...]] | None:
+        """The rows of the whole log as columns, a page at a time, unverified; None for a query that narrows.
+
+        Each column is one value: positions and sequences eight bytes each, UIDs 32, names and bodies a line each. It
+        is for :mod:`rarera_sim.adapters.frames`, which verifies them.
+        """
+        return None if self._restricted or self._conditions(query) != [] else self._columns(self.head())
+
+    def _columns(self, last: int) -> Iterator[tuple[Any, ...]]:
+        for after in range(0, last, COLUMNS_PAGE):
+            upto = min(after + COLUMNS_PAGE, last)
+            [columns] = self._fetch(_AS_COLUMNS, (after, upto))
+            if len(columns[0] or b"") != TIME_BYTES * (upto - after):
+                raise SkippedPosition(f"a position from {after + 1} to {upto} is missing in {self.name}")
+            yield columns
 
     def _search(
         self, conditions: list[_Condition], after: int, last: int, limit: int | None, backwards: bool
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[Iterator[Recorded]]:
         where = " AND ".join(("id > %s", "id <= %s", *(condition.test for condition in conditions)))
         values = [condition.value for condition in conditions]
         order = "DESC" if backwards else "ASC"
+        page = f"SELECT id, uid, body FROM events WHERE id = ANY(%s::bigint[]) ORDER BY id {order}"
         while after < last and limit != 0:
             most = POSITIONS_MAX if limit is None else min(limit, POSITIONS_MAX)
             question = f"SELECT id FROM events WHERE {where} ORDER BY id {order} LIMIT %s"
             positions = [position for (position,) in self._fetch(question, (after, last, *values, most))]
-            start, size = 0, min(PAGE, PAGE_FIRST)
+            start, size = 0, min(PAGE_READ, PAGE_FIRST)
             while start < len(positions):
-                page = f"SELECT id, uid || body FROM events WHERE id = ANY(%s::bigint[]) ORDER BY id {order}"
                 rows = self._fetch(page, (positions[start : start + size],))
-                for row in rows:
-                    yield self._recorded(row)
-                start, size = start + size, _next_size(rows)
+                yield decode_rows(rows, self.name)
+                start, size = start + size, _next_size(rows, PAGE_READ)
             if len(positions) < most:
                 return
             if backwards:
@@ -526,13 +613,6 @@ class PostgresLog:
             if limit is not None:
                 limit -= len(positions)
 
-    def _recorded(self, row: tuple[Any, ...]) -> Recorded:
-        position, frame = row
-        try:
-            return Recorded(position, decode(frame))
-        except InvalidEvent as error:
-            raise DamagedLog(f"position {position} of {self.name}: {error}") from None
-
     def head(self) -> int:
         return self.chain_head().position
 
@@ -541,31 +621,32 @@ class PostgresLog:
         rows = self._fetch("SELECT head, head_chain FROM log_head()")
         return Head(*rows[0]) if rows else Head(0, CHAIN_START)
 
+    def chain_at(self, position: int) -> bytes | None:
+        """The chain up to a position, None where the log does not reach it."""
+        if position == 0:
+            return CHAIN_START
+        rows = self._fetch("SELECT chain FROM events WHERE id = %s", (position,))
+        return rows[0][0] if rows else None
+
     def find(self, event_id: EventId) -> Recorded | None:
-        time = int.from_bytes(event_id[:TIME_BYTES], "big")
-        if len(event_id) != ID_BYTES or time > TIMESTAMP_MAX:
+        gst = int.from_bytes(event_id[:TIME_BYTES], "big")
+        if len(event_id) != ID_BYTES or gst > TIMESTAMP_MAX:
             return None
-        rows = self._fetch("SELECT id, uid || body FROM events WHERE gst = %s AND uid = %s", (time, event_id))
-        return self._recorded(rows[0]) if rows else None
+        rows = self._fetch("SELECT id, uid, body FROM events WHERE gst = %s AND uid = %s", (gst, event_id))
+        return next(decode_rows(rows, self.name), None)
 
     def find_prefix(self, prefix: str, *, limit: int = 20) -> list[Recorded]:
         """Up to `limit` events whose UID, in hex, begins so; the first 16 digits are the creation time."""
-        prefix = prefix.strip().lower()
-        try:
-            first, last = (bytes.fromhex(prefix.ljust(2 * ID_BYTES, digit)) for digit in "0f")
-        except ValueError:
-            first = last = b""
-        if not prefix or len(first) != ID_BYTES:
-            raise BadInput(f"a UID is 1 to {2 * ID_BYTES} hex digits, got {prefix!r}")
+        first, last = uids_from(prefix)
         since, until = (int.from_bytes(uid[:TIME_BYTES], "big") for uid in (first, last))
         if since > TIMESTAMP_MAX:
             return []
         rows = self._fetch(
-            "SELECT id, uid || body FROM events WHERE gst BETWEEN %s AND %s AND uid BETWEEN %s AND %s "
+            "SELECT id, uid, body FROM events WHERE gst BETWEEN %s AND %s AND uid BETWEEN %s AND %s "
             "ORDER BY gst, uid LIMIT %s",
             (since, min(until, TIMESTAMP_MAX), first, last, limit),
         )
-        return [self._recorded(row) for row in rows]
+        return list(decode_rows(rows, self.name))
 
     def sequences(self) -> dict[str, list[tuple[int, int]]]:
         runs: dict[str, list[tuple[int, int]]] = {}
@@ -597,7 +678,7 @@ class PostgresLog:
             yield from map(Row._make, rows)
             if len(rows) < size:
                 return
-            after, size = rows[-1][0], _next_size(rows)
+            after, size = rows[-1][0], _next_size(rows, PAGE)
 
     def self_check(self) -> str:
         try:
@@ -610,9 +691,9 @@ class PostgresLog:
             for (position,) in self._fetch(_WRONG_MOMENT):
                 if position is not None:
                     return f"position {position} has a timestamp that is not the first free one at its GST"
-            for *fields, digest in self._fetch("SELECT * FROM log_snapshots"):
-                if digest != _digest(Snapshot(*fields)):
-                    return f"snapshot of {fields[0]!r} at position {fields[2]} is not what was saved"
+            for row in self._fetch(f"SELECT {_SNAPSHOT} FROM log_snapshots"):
+                if not is_intact(row):
+                    return f"snapshot of {row[0]!r} at position {row[2]} is not what was saved"
             self._check_format()
         except DamagedLog as damage:
             return str(damage)
@@ -674,6 +755,22 @@ class PostgresLog:
             for row in (("format", str(FORMAT)), ("needs", FORMAT_SINCE), ("by_time", by_time)):
                 self._fetch("INSERT INTO log_meta VALUES (%s, %s) RETURNING name", row)
 
+    def _upgrade(self) -> None:
+        """Bring a log of an earlier format to ours, all or nothing; its owner can."""
+        if "log_meta" not in self._tables() or self._format() not in _UPGRADES:
+            return
+        with self._connection.transaction():
+            self._connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK_CLASS}, {self._lock_key()})")
+            while (number := self._format()) in _UPGRADES:
+                self._connection.execute(_UPGRADES[number])
+                meta = ((str(number + 1), "format"), (FORMAT_SINCE, "needs"))
+                for row in meta:
+                    self._fetch("UPDATE log_meta SET value = %s WHERE name = %s RETURNING name", row)
+
+    def _format(self) -> int | None:
+        rows = self._fetch("SELECT value FROM log_meta WHERE name = 'format'")
+        return int(rows[0][0]) if rows and rows[0][0].isdecimal() else None
+
     def _check_format(self) -> None:
         tables = self._tables()
         if not tables:
@@ -688,6 +785,10 @@ class PostgresLog:
             raise UnknownFormat(
                 f"{self.name} has format {number}, this rarera_sim reads formats up to {FORMAT}: "
                 f"it needs rarera_sim {meta.get('needs') or 'newer than this'} or newer"
+            )
+        if int(number) < FORMAT:
+            raise UnknownFormat(
+                f"{self.name} has format {number}: its owner opens it once, which brings it to {FORMAT}"
             )
         needed = {f"events_by_{what}" for what in ("id", "place", "moment", "gst", "stream")}
         question = """
@@ -747,29 +848,21 @@ class PostgresSnapshots:
 
     def save(self, snapshot: Snapshot) -> None:
         self._log._fetch(
-            "INSERT INTO log_snapshots VALUES (%s, %s, %s, %s, %s, %s) "
-            "ON CONFLICT (projection, version, position) DO UPDATE "
-            "SET time_max = excluded.time_max, state = excluded.state, digest = excluded.digest RETURNING position",
-            (*snapshot, _digest(snapshot)),
+            f"INSERT INTO log_snapshots ({_SNAPSHOT}) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+            "ON CONFLICT (projection, version, position) DO UPDATE SET time_max = excluded.time_max, "
+            "state = excluded.state, chain = excluded.chain, digest = excluded.digest RETURNING position",
+            snapshot_row(snapshot, self._log),
         )
 
     def latest(
         self, projection: str, version: int, *, upto: int | None = None, as_of: Timestamp | None = None
     ) -> Snapshot | None:
         question = (
-            "SELECT * FROM log_snapshots WHERE projection = %s AND version = %s AND position <= %s AND time_max <= %s "
-            "AND position < %s ORDER BY position DESC LIMIT 1"
+            f"SELECT {_SNAPSHOT} FROM log_snapshots WHERE projection = %s AND version = %s AND position <= %s "
+            "AND time_max <= %s ORDER BY position DESC LIMIT 1"
         )
-        position_max = TIMESTAMP_MAX if upto is None else min(upto, TIMESTAMP_MAX)
-        time_max = TIMESTAMP_MAX if as_of is None else min(as_of, TIMESTAMP_MAX)
-        below = TIMESTAMP_MAX
-        while rows := self._log._fetch(question, (projection, version, position_max, time_max, below)):
-            *fields, digest = rows[0]
-            snapshot = Snapshot(*fields)
-            if digest == _digest(snapshot):
-                return snapshot
-            below = snapshot.position
-        return None
+        fetch = partial(self._log._fetch, question)
+        return latest_snapshot(fetch, self._log, projection, version, upto, as_of)
 
     def clear(self) -> None:
         # Not DELETE, which leaves the rows in the file until a vacuum comes by.
@@ -1064,10 +1157,10 @@ def _storable(name: str) -> bool:
         return False
 
 
-def _next_size(rows: list[Any]) -> int:
+def _next_size(rows: list[Any], most: int) -> int:
     """Rows for the next page, from the bytes of this one: a page is held in memory whole."""
-    room = PAGE_BYTES * len(rows) // (1 + sum(len(row[-1]) for row in rows)) if rows else PAGE
-    return max(1, min(PAGE, room))
+    room = PAGE_BYTES * len(rows) // (1 + sum(len(row[-1]) for row in rows)) if rows else most
+    return max(1, min(most, room))
 
 
 def _datetime(microseconds: int) -> datetime:
@@ -1076,7 +1169,3 @@ def _datetime(microseconds: int) -> datetime:
 
 def _microseconds(moment: datetime | None) -> int:
     return -1 if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-def _digest(snapshot: Snapshot) -> bytes:
-    return sha256(canonical_json([*snapshot[:-1]]) + snapshot.state).digest()

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from rarera_sim.core.bus import EVERYTHING, Notification, Ring, notification
-from rarera_sim.core.errors import BadInput, InvalidEvent
+from rarera_sim.core.errors import BadInput, InvalidEvent, Refused, Unreachable
 from rarera_sim.core.event import Recorded, decode
-from rarera_sim.core.publisher import Glance, Refused, Unreachable
+from rarera_sim.core.publisher import Glance
 
 try:
     import redis

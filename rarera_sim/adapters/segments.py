@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
-from rarera_sim.adapters.codecs import BLOCK_EVENTS, DICTIONARY_BYTES, Codec, blocks, codec, train, unpack
+from rarera_sim.adapters.codecs import BLOCK_EVENTS, DICTIONARY_BYTES, LEVEL, Codec, Zstd, blocks, codec, train, unpack
 from rarera_sim.adapters.folders import written_whole
 from rarera_sim.core.errors import BadInput, DamagedLog, InvalidEvent, StorageFailed
 from rarera_sim.core.event import ID_BYTES, Event, Frame, Recorded, decode
@@ -30,6 +30,7 @@ PAGE_BYTES: Final = 1_000_000
 _CHAIN_BYTES = 32
 _LAST = 1 << 31  # in the size of a record: the batch ends here
 _SAMPLES = 400  # blocks that a dictionary is trained on
+_TRIED = 50  # blocks that are compressed with it and without, to see whether it is worth its place
 _RECORD = struct.Struct("<II")  # size and flag, crc32 of everything but itself
 _SEGMENT = struct.Struct("<8sQ32s")  # magic, first position, chain before it; then crc32
 _SEALED = struct.Struct("<8sQQ32s32s4sI")  # magic, first, count, chain before, chain after, codec, dictionary's size
@@ -50,6 +51,10 @@ class Segment(Protocol):
     def records(self, first: int, last: int, backwards: bool) -> Iterator[Recorded]: ...
 
     def rows(self) -> Iterator[Row]: ...
+
+    def chain_at(self, position: int) -> bytes:
+        """The chain of the whole log up to a position in here."""
+        ...
 
 
 class Part(NamedTuple):
@@ -116,11 +121,11 @@ class RawSegment:
             records.append(_RECORD.pack(size, crc32(content, size)) + content)
         return records
 
-    def write(self, records: Iterable[bytes]) -> None:
+    def write(self, records: Iterable[bytes], at: int) -> None:
         data = memoryview(b"".join(records))
-        written = 0
-        while written < len(data):
-            written += os.pwrite(self.file, data[written:], self.end + written)
+        while data:
+            written = os.pwrite(self.file, data, at)
+            at, data = at + written, data[written:]
 
     def take(self, events: Sequence[Event], records: Sequence[bytes]) -> list[Recorded]:
         """Count in what was written."""
@@ -175,7 +180,7 @@ class RawSegment:
             for number in range(stop - 1, start - 1, -1) if backwards else range(start, stop):
                 at = self.starts[number] - begin + _RECORD.size
                 frame = data[at : self._end(number) - begin - _CHAIN_BYTES]
-                yield _recorded(self.first + number, frame, self.path)
+                yield recorded_in(self.path, self.first + number, frame)
             ends = (ends[0], start) if backwards else (stop, ends[1])
 
     def _page(self, start: int, stop: int, backwards: bool) -> tuple[int, int]:
@@ -185,6 +190,10 @@ class RawSegment:
             return min(least, stop - 1), stop
         most = bisect_right(self.starts, self.starts[start] + PAGE_BYTES, start, stop)
         return start, max(most, start + 1)
+
+    def chain_at(self, position: int) -> bytes:
+        end = self._end(position - self.first)
+        return _read(self.file, _CHAIN_BYTES, end - _CHAIN_BYTES)
 
     def _end(self, number: int) -> int:
         return self.starts[number + 1] if number + 1 < len(self.starts) else self.end
@@ -309,7 +318,7 @@ class SealedSegment:
             frames = self._frames(block)
             wanted = range(max(first, block.first), min(last, block.last) + 1)
             for position in reversed(wanted) if backwards else wanted:
-                yield _recorded(position, frames[position - block.first], self.path)
+                yield recorded_in(self.path, position, frames[position - block.first])
 
     def rows(self) -> Iterator[Row]:
         now = SealedSegment(self.path)
@@ -317,6 +326,12 @@ class SealedSegment:
         for position, frame in now.entries():
             chain = link(chain, frame[:ID_BYTES])
             yield row_of(position, frame, chain, self.path)
+
+    def chain_at(self, position: int) -> bytes:
+        block = self._blocks[bisect_right(self._blocks, position, key=lambda block: block.first) - 1]
+        if position == block.last:
+            return block.chain
+        return linked(block.chain_before, self._frames(block)[: position - block.first + 1])
 
     def _frames(self, block: _Block) -> list[Frame]:
         kept, frames = self._unpacked
@@ -329,10 +344,7 @@ class SealedSegment:
             frames = unpack(self._codec.decompress(content, block.unpacked))
         except DamagedLog as damage:
             raise DamagedLog(f"position {block.first} in {self.path}: {damage}") from None
-        chain = block.chain_before
-        for frame in frames:
-            chain = link(chain, frame[:ID_BYTES])
-        if len(frames) != block.last - block.first + 1 or chain != block.chain:
+        if len(frames) != block.last - block.first + 1 or linked(block.chain_before, frames) != block.chain:
             raise DamagedLog(
                 f"positions {block.first} to {block.last} in {self.path}: "
                 "the events do not give the chain that was recorded"
@@ -341,34 +353,85 @@ class SealedSegment:
         return frames
 
 
-def seal(folder: Path, first: int, chain: bytes, frames: Sequence[Frame]) -> SealedSegment:
+class Packing(NamedTuple):
+    """How small sealed segments are made, and how much is read with an event that is asked for.
+
+    Parameters
+    ----------
+    block_events
+        Events that are compressed together, and read together.
+    dictionary_bytes
+        The most that a dictionary trained on the segment may take in it; 0 for none.
+    level
+        Of zstd, 1 (fast) to 22 (small).
+    """
+
+    block_events: int = BLOCK_EVENTS
+    dictionary_bytes: int = DICTIONARY_BYTES
+    level: int = LEVEL
+
+    def checked(self) -> Packing:
+        """This one, or `BadInput`."""
+        for name, least, most in (
+            ("block_events", 1, 65_536),
+            ("dictionary_bytes", 0, 2**20),
+            ("level", 1, 22),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise BadInput(f"{name} must be an integer from {least} to {most}, got {value!r}")
+        return self
+
+
+PACKING: Final = Packing()
+
+
+def seal(folder: Path, first: int, chain: bytes, frames: Sequence[Frame], packing: Packing = PACKING) -> SealedSegment:
     """Write the events from a position on, `chain` being the one before them, as a sealed segment.
 
     It appears in the folder whole, forced to the disk, and read once to see that it holds what it was given.
     """
-    packed = blocks(frames)
-    # A dictionary has to be worth its place in the file.
-    dictionary = train(packed[:: 1 + len(packed) // _SAMPLES], min(DICTIONARY_BYTES, sum(map(len, packed)) // 100))
-    made = codec("zstd", dictionary)
+    packed = blocks(frames, packing.block_events)
+    made = _best_codec(packed, packing)
     content = []
     start, end = chain, chain
     at = 0
     for block in packed:
-        count = min(BLOCK_EVENTS, len(frames) - at)
-        for frame in frames[at : at + count]:
-            end = link(end, frame[:ID_BYTES])
+        count = min(packing.block_events, len(frames) - at)
+        end = linked(end, frames[at : at + count])
         at += count
         small = made.compress(block)
         head = _BLOCK.pack(len(small), len(block), count, end)
         content += [head, _CRC.pack(crc32(small, crc32(head))), small]
-    header = _SEALED.pack(_SEALED_MAGIC, first, len(frames), start, end, b"zstd", len(dictionary))
+    header = _SEALED.pack(_SEALED_MAGIC, first, len(frames), start, end, b"zstd", len(made.dictionary))
     path = folder / f"{first:020}.sealed"
     with written_whole(path) as file:
-        file.writelines([header, dictionary, _CRC.pack(crc32(header + dictionary)), *content])
+        file.writelines([header, made.dictionary, _CRC.pack(crc32(header + made.dictionary)), *content])
         file.flush()
         if [frame for _, frame in SealedSegment(Path(file.name)).entries()] != list(frames):
             raise StorageFailed(f"{file.name} does not read back as it was written")
     return SealedSegment(path)
+
+
+def _best_codec(packed: Sequence[bytes], packing: Packing) -> Zstd:
+    """With a dictionary, if that makes these blocks smaller by more than it takes in the file itself."""
+    plain = Zstd(level=packing.level)
+    size = min(packing.dictionary_bytes, sum(map(len, packed)) // 100)
+    dictionary = train(packed[:: 1 + len(packed) // _SAMPLES], size) if size else b""
+    if not dictionary:
+        return plain
+    trained = Zstd(dictionary, packing.level)
+    tried = packed[:: 1 + len(packed) // _TRIED]
+    saved = sum(len(plain.compress(block)) - len(trained.compress(block)) for block in tried)
+    # A small one may well make blocks larger, as zstd chooses another way of looking for matches with any.
+    return trained if saved * len(packed) > len(dictionary) * len(tried) else plain
+
+
+def linked(chain: bytes, frames: Iterable[Frame]) -> bytes:
+    """The chain after some more events."""
+    for frame in frames:
+        chain = link(chain, frame[:ID_BYTES])
+    return chain
 
 
 def row_of(position: int, frame: Frame, chain: bytes | None, path: Path) -> Row:
@@ -391,7 +454,8 @@ def row_of(position: int, frame: Frame, chain: bytes | None, path: Path) -> Row:
     )
 
 
-def _recorded(position: int, frame: Frame, path: Path) -> Recorded:
+def recorded_in(path: Path, position: int, frame: Frame) -> Recorded:
+    """The event of a frame, or where it is damaged."""
     try:
         return Recorded(position, decode(frame))
     except InvalidEvent as error:

@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from rarera_sim.adapters.sqlite import SqliteLog, _by_id
+from rarera_sim.adapters.sqlite import SqliteLog, _by_index
 from rarera_sim.core.aggregate import BY, Aggregate, Cell, Group, Key, aggregate, groups
 from rarera_sim.core.event import canonical_json
 from rarera_sim.core.log import ALL, Query
@@ -56,7 +56,7 @@ def _gather(log: SqliteLog, request: Aggregate, query: Query) -> dict[Key, Cell]
     if conditions is None:
         return {}
     if not query.processors:
-        conditions = [_by_id(condition) for condition in conditions]
+        conditions = [_by_index(condition) for condition in conditions]
     last = log.head()
     # The unary plus keeps the planner from a range of positions where an index rules out more.
     where = " AND ".join(("+position <= ?", *(f"{each.column} {each.test}" for each in conditions)))

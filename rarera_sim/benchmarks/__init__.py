@@ -13,7 +13,13 @@ from rich.text import Text
 from rarera_sim.benchmarks.measure import Progress, machine
 
 # Each module has `TITLE`, `ABOUT` and `run(quick=, long=, progress=)`, which gives the rows.
-_BENCHES = {"log": "rarera_sim.benchmarks.log"}
+_BENCHES = {
+    "log": "rarera_sim.benchmarks.log",
+    "measures": "rarera_sim.benchmarks.measures",
+    "detectors": "rarera_sim.benchmarks.detectors",
+    "policies": "rarera_sim.benchmarks.policies",
+    "simulation": "rarera_sim.benchmarks.simulation",
+}
 
 
 def names() -> list[str]:

@@ -58,3 +58,15 @@ class UnknownFormat(BadInput):
 
 class ClockFault(RareraError):
     """A clock stepped back, or a peer is further in the future than the bound: reported, never swallowed."""
+
+
+class Unreachable(RareraError):
+    """The cache or the bus cannot be reached. The log is not concerned: what it acknowledged is safe."""
+
+
+class Refused(BadInput, Unreachable):
+    """The server is there and will not have us: a wrong name or password, or a right that is missing."""
+
+
+class UnknownKey(RareraError):
+    """An event is sealed with a key that the key store never had: it is not the store that belongs to the log."""

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     WRONGLY_SIGNED = "wrongly-signed"
     CONFLICTING = "conflicting"  # another event has its source and sequence
     SKIPPED = "skipped-position"  # a follower was not shown a position of the log
+    ABNORMAL = "abnormal"  # its events are intact, and its behaviour is not
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from rarera_sim.core.errors import BadInput
-from rarera_sim.core.event import Event, EventId, Recorded
+from rarera_sim.core.event import ID_BYTES, Event, EventId, Recorded
 from rarera_sim.core.time import Timestamp
 
 
@@ -127,6 +127,32 @@ def check_expected(events: Sequence[Event], expected: int | None) -> str | None:
     if len(streams) != 1:
         raise BadInput(f"expected= is about one stream, got events of {sorted(streams) or 'none'}")
     return streams.pop()
+
+
+def last_wanted(head: int, after: int, upto: int | None, limit: int | None) -> int:
+    """Where a read ends that is asked for now: fixed, so that it sees the log as it was, however slowly it is consumed.
+
+    >>> last_wanted(10, 3, None, None), last_wanted(10, 3, 7, 2), last_wanted(10, 3, 2**70, None)
+    (10, 7, 10)
+    """
+    check_range(after, upto, limit)
+    return head if upto is None else min(upto, head)
+
+
+def uids_from(prefix: str) -> tuple[EventId, EventId]:
+    """The first and the last UID that begin with some hex digits; the first 16 digits are the creation time.
+
+    >>> [uid.hex()[:6] for uid in uids_from("12D5")]
+    ['12d500', '12d5ff']
+    """
+    prefix = prefix.strip().lower()
+    try:
+        first, last = (bytes.fromhex(prefix.ljust(2 * ID_BYTES, digit)) for digit in "0f")
+    except ValueError:
+        first = last = b""
+    if not prefix or len(first) != ID_BYTES:
+        raise BadInput(f"a UID is 1 to {2 * ID_BYTES} hex digits, got {prefix!r}")
+    return first, last
 
 
 def check_range(after: int, upto: int | None, limit: int | None) -> None:

@@ -247,7 +247,7 @@ def _roots(entries: Iterable[bytes], ranges: Sequence[tuple[int, int]]) -> list[
 # Checkpoints
 
 
-class Checkpoint(NamedTuple):
+class MerkleCheckpoint(NamedTuple):
     """What a log was at one moment, to be kept where whoever can change the log cannot reach.
 
     Parameters
@@ -263,7 +263,7 @@ class Checkpoint(NamedTuple):
 
     Examples
     --------
-    >>> print(Checkpoint(0, EMPTY_ROOT, CHAIN_START, time=0).text, end="")
+    >>> print(MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, time=0).text, end="")
     rarera.log
     0
     47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
@@ -297,13 +297,13 @@ class Checkpoint(NamedTuple):
         )
 
     @classmethod
-    def parse(cls, text: str) -> Checkpoint:
+    def parse(cls, text: str) -> MerkleCheckpoint:
         r"""Read the canonical form; anything else, be it a space too many, is refused.
 
-        >>> taken = Checkpoint(0, EMPTY_ROOT, CHAIN_START, time=1)
-        >>> Checkpoint.parse(taken.text) == taken
+        >>> taken = MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, time=1)
+        >>> MerkleCheckpoint.parse(taken.text) == taken
         True
-        >>> Checkpoint.parse("rarera.log\n0\n")
+        >>> MerkleCheckpoint.parse("rarera.log\n0\n")
         Traceback (most recent call last):
         rarera_sim.core.errors.BadInput: a checkpoint has 5 lines: origin, position, root, chain and time, got 2
         """
@@ -325,7 +325,7 @@ class Checkpoint(NamedTuple):
         return checkpoint
 
 
-def take_checkpoint(log: Auditable, *, time: Timestamp, origin: str = "rarera.log") -> Checkpoint:
+def take_checkpoint(log: Auditable, *, time: Timestamp, origin: str = "rarera.log") -> MerkleCheckpoint:
     """Read a log once, in O(log n) memory, and say what it is; `verify` it first, or at once by `verify_checkpoint`.
 
     >>> from rarera_sim.adapters.memory import MemoryLog
@@ -355,11 +355,11 @@ class Checkpointer:
         self.tree.add(event_id)
         self.chain = link(self.chain, event_id)
 
-    def checkpoint(self, *, time: Timestamp, origin: str = "rarera.log") -> Checkpoint:
-        return Checkpoint(self.tree.size, self.tree.root(), self.chain, time, origin)
+    def checkpoint(self, *, time: Timestamp, origin: str = "rarera.log") -> MerkleCheckpoint:
+        return MerkleCheckpoint(self.tree.size, self.tree.root(), self.chain, time, origin)
 
 
-def verify_checkpoint(log: Auditable, checkpoint: Checkpoint) -> Verdict:
+def verify_checkpoint(log: Auditable, checkpoint: MerkleCheckpoint) -> Verdict:
     """`integrity.verify`, and whether the log begins with what the checkpoint says."""
     watched = _Watched(log, checkpoint.position)
     verdict = verify(watched, expected_head=checkpoint.head)

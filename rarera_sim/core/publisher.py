@@ -11,19 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from rarera_sim.core.bus import EventBus, notification
-from rarera_sim.core.errors import BadInput, RareraError, SkippedPosition
+from rarera_sim.core.errors import BadInput, Refused, SkippedPosition, Unreachable
 from rarera_sim.core.event import Event, Recorded
 from rarera_sim.core.log import EventLog, Query
 
 _PAGE = 1_000
-
-
-class Unreachable(RareraError):
-    """The cache or the bus cannot be reached. The log is not concerned: what it acknowledged is safe."""
-
-
-class Refused(BadInput, Unreachable):
-    """The server is there and will not have us: a wrong name or password, or a right that is missing."""
 
 
 class Glance(NamedTuple):

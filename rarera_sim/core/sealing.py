@@ -30,7 +30,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import orjson
 
-from rarera_sim.core.errors import BadInput, InvalidEvent, RareraError
+from rarera_sim.core.errors import BadInput, InvalidEvent, UnknownKey
 from rarera_sim.core.event import TIME_BYTES, Event, Recorded, canonical_json
 from rarera_sim.core.log import EventLog, Query
 from rarera_sim.core.projection import Projection
@@ -55,10 +55,6 @@ BEYOND_REACH = (
 
 _FORM = re.compile(r"1\.([0-9a-f]{32})\.([A-Za-z0-9+/]+={0,2})")
 _DOMAIN = "rarera.sealed/1"
-
-
-class UnknownKey(RareraError):
-    """An event is sealed with a key that the key store never had: it is not the store that belongs to the log."""
 
 
 class DataKey:

@@ -28,8 +28,21 @@ class Snapshot(NamedTuple):
         return cls(projection, version, position, time_max, canonical_json(state))
 
 
+class Chained(Protocol):
+    """A log that knows its own past: what a snapshot was made from can be held against what is there now."""
+
+    def chain_at(self, position: int) -> bytes | None:
+        """The chain of :mod:`rarera_sim.core.integrity` up to a position, None where the log does not reach it."""
+        ...
+
+
 class SnapshotStore(Protocol):
-    """Keeps snapshots; losing all of them costs time, never truth."""
+    """Keeps snapshots; losing all of them costs time, never truth.
+
+    A log that lost its tail and has grown again holds other events at the old positions, and a state made of the lost
+    ones must not come back. So a store keeps the log's chain at the position with each snapshot (none where the log
+    does not reach so far), and gives only those whose chain is the log's still.
+    """
 
     def save(self, snapshot: Snapshot) -> None: ...
 

@@ -43,6 +43,9 @@ class Stage:
     UNREADABLE = "unreadable"  # damaged beyond parsing, thrown away
     MISREAD = "misread"  # damaged, parsed all the same, and now in the state as something that nobody sent
     REDELIVERED = "redelivered"  # the visibility timeout ran out
+    REJECTED = "rejected"  # found a full memory that takes nothing new
+
+    DEAD_LETTER = "dead letter"  # failed too often: nobody tries again
 
 
 class Step(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rarera_sim.learning.rates import RateForecaster
 
@@ -91,3 +92,47 @@ def rolling_origin(forecaster: RateForecaster, rates: Iterable[float], quantile:
     if count == 0:
         raise ValueError("no forecast could be judged: fewer rates than the horizon is long, or all skipped")
     return Score(count, sum(losses) / count, covered / count, sum(errors) / count, sum(actuals) / count)
+
+
+def evaluated(
+    forecasters: Mapping[str, Callable[[], RateForecaster]],
+    traces: Mapping[str, Sequence[float]],
+    quantile: float,
+    *,
+    skip: float = 0.2,
+    clock: Callable[[], float] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """One row per trace and forecaster: names, the `Score`, and what an update cost; ready for a data frame.
+
+    Parameters
+    ----------
+    forecasters
+        Each makes a new one, by name.
+    traces
+        Rates per period, 1/s, by name.
+    quantile
+        Of the pinball loss, in (0, 1).
+    skip
+        Share of each trace that trains and is not judged, in [0, 1).
+    clock
+        Seconds of CPU, such as `time.process_time`, as this layer has no clock of its own; None leaves the cost out.
+
+    Examples
+    --------
+    >>> from rarera_sim.learning.rates import LastValue
+    >>> naive = lambda: RateForecaster(LastValue(), period=60.0, horizon=60.0, day=3600.0)
+    >>> for row in evaluated({"naive": naive}, {"up": [1.0, 2.0, 3.0, 4.0, 5.0]}, quantile=0.9):
+    ...     print(row["trace"], row["forecaster"], round(row["pinball"], 6), round(row["pinball_share"], 6))
+    up naive 0.9 0.225
+    """
+    if not 0.0 <= skip < 1.0:
+        raise ValueError(f"skip must be >= 0 and < 1, got {skip!r}")
+    for trace, rates in traces.items():
+        for name, make in forecasters.items():
+            begun = clock() if clock is not None else 0.0
+            score = rolling_origin(make(), rates, quantile, int(skip * len(rates)))
+            row = {"trace": trace, "forecaster": name, **asdict(score)}
+            # What is comparable between traces: the loss as a share of the mean.
+            row["pinball_share"] = score.pinball / score.actual_mean if score.actual_mean > 0.0 else None
+            row["us_per_update"] = (clock() - begun) / len(rates) * 1e6 if clock is not None else None
+            yield row

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 
 class Margin(Protocol):
@@ -70,6 +71,14 @@ class QuantileTracker:
         missed = residual > (self.margin if promised is None else promised)
         self.margin += self.step * (missed - (1.0 - self.coverage))
 
+    def state(self) -> dict[str, Any]:
+        """What it has learned, as JSON can hold it."""
+        return {"margin": self.margin}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.margin = float(state["margin"])
+
 
 class ResidualQuantiles:
     """Empirical quantiles of the last `window` residuals.
@@ -109,6 +118,20 @@ class ResidualQuantiles:
             del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
         self._recent.append(residual)
         insort(self._sorted, residual)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the residuals; 0 before the first one."""
+        return sum(self._sorted) / len(self._sorted) if self._sorted else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """The residuals in order of time, as JSON can hold them."""
+        return {"recent": list(self._recent)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._recent = deque(float(residual) for residual in state["recent"][-self.window :])
+        self._sorted = sorted(self._recent)
 
     def quantile(self, level: float) -> float:
         """The residual at `level`, interpolated; 0 before the first one.
@@ -194,6 +217,20 @@ class AdaptiveConformal:
         missed = residual > (self.margin if promised is None else promised)
         self.alpha += self.step * ((1.0 - self.coverage) - missed)
         self._residuals.learn_one(residual)
+
+    @property
+    def window(self) -> int:
+        """Residuals remembered."""
+        return self._residuals.window
+
+    def state(self) -> dict[str, Any]:
+        """What it has learned, as JSON can hold it."""
+        return {"alpha": self.alpha, **self._residuals.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.alpha = float(state["alpha"])
+        self._residuals.restore(state)
 
 
 def _check_coverage(coverage: float, step: float) -> None:

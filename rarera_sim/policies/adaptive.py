@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from rarera_sim import theory
-from rarera_sim.learning.intervals import QuantileTracker
-from rarera_sim.learning.rates import LinearQuantile, RateForecaster
+from rarera_sim.learning.rates import FanForecaster
 from rarera_sim.policies.base import Decision, Observation
-from rarera_sim.policies.staffing import Limits, Staffing, believed, learn_service, positive, usable
+from rarera_sim.policies.staffing import USUAL, Staffing, Surroundings, believed, learn_service, positive, usable
+from rarera_sim.policies.tuning import Range, Tunable
 
 # The distribution of the coming peak: quantiles, and the mass around each, parted in the middle between them. Unlike
 # residuals around one forecast they know when a burst is due: on hourly bursts that halves the cost.
@@ -41,30 +42,20 @@ class PriceAware:
 
     Parameters
     ----------
+    surroundings
+        The objective, the clock and the limits; see `Surroundings`.
     late_price
         What one late event costs, in the currency of the observed price, >= 0.
-    bound, quantile
-        The objective: this share of the responses, in (0, 1), within this many seconds.
     gain
         Step of doubt per period that is wholly late, > 0.
-    start_up
-        From asking for a replica to its being ready, s, >= 0.
-    period
-        Control period, s, > 0.
-    day
-        Length of a day, s, > 0.
     catch_up
         Time in which a backlog shall be gone, s, > 0.
-    service_rate
-        What one replica is believed to finish per second, until it is observed; None for no belief.
-    replicas_min, replicas_max
-        Limits of the answer.
 
     Examples
     --------
     >>> seen = Observation(arrival_rate=100.0, service_rate=10.0, backlog=0, replicas=12, price_per_hour=0.10)
     >>> for late_price in (0.0, 0.0001, 0.001):
-    ...     policy = PriceAware(bound=0.5, quantile=0.95, late_price=late_price)
+    ...     policy = PriceAware(Surroundings(bound=0.5, quantile=0.95), late_price=late_price)
     ...     policy.observe(seen)
     ...     print(policy.decide().replicas)
     11
@@ -79,43 +70,32 @@ class PriceAware:
     Harrison (1985), Brownian Motion and Stochastic Flow Systems, section 1.8, for how long an overload is borne.
     """
 
+    TUNABLE: ClassVar[Tunable] = {
+        "late_price": Range(1e-6, 0.1, "log"),
+        "gain": Range(0.02, 5.0, "log"),
+        "catch_up": Range(5.0, 600.0, "log"),
+    }
+
     def __init__(
         self,
+        surroundings: Surroundings = USUAL,
         *,
         late_price: float = 0.0001,
-        bound: float = 1.0,
-        quantile: float = 0.99,
         gain: float = 0.5,
-        start_up: float = 60.0,
-        period: float = 15.0,
-        day: float = 86_400.0,
         catch_up: float = 60.0,
-        service_rate: float | None = None,
-        replicas_min: int = 1,
-        replicas_max: int = 1000,
     ) -> None:
         if not 0.0 <= late_price < math.inf:
             raise ValueError(f"late_price must be >= 0, got {late_price!r}")
-        if not start_up >= 0.0:
-            raise ValueError(f"start_up must be >= 0 s, got {start_up!r}")
-        positive(gain=gain, period=period)
+        positive(gain=gain)
+        self.surroundings = surroundings
         self.late_price = late_price
         self.gain = gain
         self.doubt = 0.0
-        self.period = period
-        self.horizon = start_up + period
-        self.staffing = Staffing(bound, quantile, catch_up, Limits(replicas_min, replicas_max))
-        self.forecasters = [
-            RateForecaster(
-                LinearQuantile(level),
-                period=period,
-                horizon=self.horizon,
-                day=day,
-                margin=QuantileTracker(level),
-            )
-            for level in _LEVELS
-        ]
-        self._service = believed(service_rate)
+        self.staffing = Staffing(surroundings.bound, surroundings.quantile, catch_up, surroundings.limits)
+        self.forecaster = FanForecaster(
+            _LEVELS, period=surroundings.period, horizon=surroundings.horizon, day=surroundings.day
+        )
+        self._service = believed(surroundings.service_rate)
         self._observation: Observation | None = None
         self._known = False
         self._rate_mean = 0.0
@@ -125,14 +105,12 @@ class PriceAware:
         self._decision: Decision | None = None
 
     def __repr__(self) -> str:
-        objective = f"bound={self.staffing.bound:g}, quantile={self.staffing.quantile:g}"
-        return f"PriceAware(late_price={self.late_price:g}, {objective}, gain={self.gain:g})"
+        return f"PriceAware(late_price={self.late_price:g}, {self.surroundings}, gain={self.gain:g})"
 
     def observe(self, observation: Observation) -> None:
         """Learn the rates; and, of a period that this policy has decided for, whether it kept its promise."""
-        for forecaster in self.forecasters:
-            forecaster.learn(observation.arrival_rate, observation.time)
-        learn_service(self._service, observation, self.period)
+        self.forecaster.learn(observation.arrival_rate, observation.time)
+        learn_service(self._service, observation, self.surroundings.period)
         if usable(observation.price_per_hour):
             self._price = observation.price_per_hour
         if usable(observation.arrival_rate):
@@ -168,7 +146,7 @@ class PriceAware:
             return Decision(limits.within(current), "Nothing to go by yet, so as it is.")
         rates = self._rates(observation.backlog)
         factor = math.exp(min(self.doubt, 600.0))
-        avoidable = _Avoidable(rates, service_rate, self.staffing.bound, self.horizon, factor)
+        avoidable = _Avoidable(rates, service_rate, self.staffing.bound, self.surroundings.horizon, factor)
         inevitable = self.staffing.late_inevitable(service_rate)
         allowed = 1.0 - self.staffing.quantile
         needed = self._needed(avoidable, max(allowed / 2.0, allowed - inevitable))
@@ -183,11 +161,7 @@ class PriceAware:
         return Decision(replicas, f"{expected}; one fewer leaves {fewer:.2%}, {why} (doubt {self.doubt:+.2f}).")
 
     def _rates(self, backlog: float) -> list[float]:
-        # Models of several quantiles may cross while they learn.
-        rates: list[float] = []
-        for forecaster in self.forecasters:
-            rates.append(max(rates[-1] if rates else 0.0, forecaster.forecast()))
-        return [self.staffing.demand(rate, backlog) for rate in rates]
+        return [self.staffing.demand(rate, backlog) for rate in self.forecaster.forecasts()]
 
     def _needed(self, avoidable: _Avoidable, allowed: float) -> int:
         """The fewest replicas that leave no more late than allowed: late(c) falls in c, so double, then halve."""
@@ -246,6 +220,9 @@ class _Avoidable:
         return max(0.0, late / self.rate)
 
     def _late_at(self, rate: float, replicas: int) -> float:
+        # P(wait > slack) is at most exp(-(c mu - lambda) slack): below 1e-17 there is nothing to add up.
+        if (replicas * self._service_rate - rate) * self._slack > 40.0:
+            return 0.0
         soon = theory.wait_tail_transient(rate, self._service_rate, replicas, self._slack, self._horizon)
         if rate >= replicas * self._service_rate:
             return soon

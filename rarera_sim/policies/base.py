@@ -92,6 +92,10 @@ class Observation:
         Replicas that failed, and that their owner took back, in the period.
     pools
         What the replicas are made of; empty where all are of one kind.
+    discipline
+        In which order waiting events are served now, such as `fifo` or `late-last`; None where a driver cannot choose.
+    late_waiting
+        Events of the backlog that `late-last` has put last, as they cannot keep the objective's bound any more.
     """
 
     arrival_rate: float
@@ -114,6 +118,8 @@ class Observation:
     crashed: int = 0
     interrupted: int = 0
     pools: tuple[Pool, ...] = ()
+    discipline: str | None = None
+    late_waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ class Decision:
         Replicas asleep by pool; None: as it is, but for those that have to be woken.
     dispatch, batch
         How events find a replica from now on, and how many one takes at a time; None: as it is.
+    discipline
+        In which order waiting events are served from now on; None: as it is.
     """
 
     replicas: int
@@ -140,6 +148,7 @@ class Decision:
     asleep: Mapping[str, int] | None = None
     dispatch: str | None = None
     batch: int | None = None
+    discipline: str | None = None
 
 
 class Scaler(Protocol):

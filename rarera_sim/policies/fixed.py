@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from rarera_sim.policies.base import Decision, Observation
-from rarera_sim.policies.staffing import Limits, Staffing, believed, learn_service, positive, usable
+from rarera_sim.policies.staffing import USUAL, Staffing, Surroundings, believed, learn_service, usable
+from rarera_sim.policies.tuning import Range, Tunable
 
 
 class Fixed:
@@ -23,6 +25,8 @@ class Fixed:
     >>> policy.decide().replicas
     8
     """
+
+    TUNABLE: ClassVar[Tunable] = {"replicas": Range(1, 1000, "int")}
 
     def __init__(self, replicas: int) -> None:
         if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
@@ -50,20 +54,14 @@ class Peak:
 
     Parameters
     ----------
+    surroundings
+        The objective and the limits, and what is believed of the service; see `Surroundings`.
     peak_quantile
         Which of the per-period rates counts as the peak, in (0, 1]; 1 is the highest.
-    bound, quantile
-        The objective: this share of the responses within this many seconds.
-    service_rate
-        What one replica is believed to finish per second, until it is observed; None for no belief.
-    period
-        Control period, s.
-    replicas_min, replicas_max
-        Limits of the answer.
 
     Examples
     --------
-    >>> policy = Peak(bound=0.5, quantile=0.99)
+    >>> policy = Peak(Surroundings(bound=0.5, quantile=0.99))
     >>> for rate in (20.0, 100.0, 40.0):
     ...     policy.observe(Observation(arrival_rate=rate, service_rate=10.0, backlog=0, replicas=5))
     >>> policy.decide().replicas
@@ -73,31 +71,26 @@ class Peak:
     12
     """
 
+    TUNABLE: ClassVar[Tunable] = {"peak_quantile": Range(0.9, 1.0)}
+
     def __init__(
         self,
+        surroundings: Surroundings = USUAL,
         *,
         peak_quantile: float = 1.0,
-        bound: float = 1.0,
-        quantile: float = 0.99,
-        service_rate: float | None = None,
-        period: float = 15.0,
-        replicas_min: int = 1,
-        replicas_max: int = 1000,
     ) -> None:
         if not 0.0 < peak_quantile <= 1.0:
             raise ValueError(f"peak_quantile must be > 0 and <= 1, got {peak_quantile!r}")
-        positive(period=period)
+        self.surroundings = surroundings
         self.peak_quantile = peak_quantile
-        self.period = period
-        self.staffing = Staffing(bound, quantile, limits=Limits(replicas_min, replicas_max))
-        self._service = believed(service_rate)
+        self.staffing = Staffing(surroundings.bound, surroundings.quantile, limits=surroundings.limits)
+        self._service = believed(surroundings.service_rate)
         self._rates: list[float] = []
-        self._current = replicas_min
+        self._current = surroundings.replicas_min
         self._decision: Decision | None = None
 
     def __repr__(self) -> str:
-        objective = f"bound={self.staffing.bound:g}, quantile={self.staffing.quantile:g}"
-        return f"Peak(peak_quantile={self.peak_quantile:g}, {objective})"
+        return f"Peak(peak_quantile={self.peak_quantile:g}, {self.surroundings})"
 
     def observe(self, observation: Observation) -> None:
         """Remember the rate, until the first decision."""
@@ -105,7 +98,7 @@ class Peak:
             return
         if usable(observation.arrival_rate):
             self._rates.append(observation.arrival_rate)
-        learn_service(self._service, observation, self.period)
+        learn_service(self._service, observation, self.surroundings.period)
         self._current = observation.replicas + observation.pending
 
     def decide(self) -> Decision:

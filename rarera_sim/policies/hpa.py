@@ -17,10 +17,11 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from rarera_sim.policies.base import Decision, Observation
 from rarera_sim.policies.staffing import Limits, positive, usable
+from rarera_sim.policies.tuning import Range, Tunable
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Behaviour:
         if not self.policies:
             raise ValueError("policies must name at least one, got none; select = 'disabled' forbids change")
 
-    def changed(self, changes: Mapping[str, Any]) -> Behaviour:
+    def changed(self, changes: Behaviour | Mapping[str, Any]) -> Behaviour:
         """This behaviour with what `changes` names put in place, as a manifest is merged with the defaults.
 
         Examples
@@ -83,6 +84,8 @@ class Behaviour:
         >>> DOWN.changed({"policies": [{"kind": "percent", "value": 10, "period": 60}]}).window
         300.0
         """
+        if isinstance(changes, Behaviour):
+            return changes
         unknown = sorted(set(changes) - {"policies", "select", "window"})
         if unknown:
             raise ValueError(f"a behaviour has policies, select and window, not {unknown[0]!r}")
@@ -147,144 +150,37 @@ def _tolerated(ratio: float, tolerance: float) -> bool:
     return 1.0 - tolerance <= ratio <= 1.0 + tolerance
 
 
-class Hpa:
-    """Kubernetes' Horizontal Pod Autoscaler: keep a metric per replica at its target.
+class Follower:
+    """Follows what a metric asks for as far as two behaviours let it, and remembers what was asked and what was done.
 
-        desired = ceil(ready * metric / target), unless metric / target is within 1 +- tolerance
-
-    then stabilised (down: the highest recommendation of the last 300 s), then paced (up: the larger of +4 and
-    +100 % within 15 s; down: 100 % within 15 s), then limited. It acts every `sync` seconds of the observations'
-    time. The replicas asked for last time are its "current" ones, as the scale's spec is.
-
-    An HPA whose manifest has no `behavior` at all paces by max(2 * current, 4) instead, the same but for small
-    numbers.
-
-    Parameters
-    ----------
-    metric
-        "utilisation" (busy share, as CPU of a pod with one thread), or "rate" (arrivals per second and replica).
-    target
-        Wanted per replica: a share such as 0.7, or a rate in 1/s. None: 0.7, or 0.7 of `service_rate`.
-    service_rate
-        What one replica finishes per second; only to derive the target of a rate.
-    tolerance
-        See above, >= 0.
-    sync
-        Seconds between two looks, > 0.
-    scale_up, scale_down
-        Behaviours, or tables of what differs from the default: policies, select, window.
-    replicas_min, replicas_max
-        Limits of the answer.
-
-    Examples
-    --------
-    >>> policy = Hpa(target=0.5)
-    >>> policy.observe(Observation(arrival_rate=9.0, service_rate=3.0, backlog=4, replicas=4, utilisation=0.75))
-    >>> policy.decide()
-    Decision(replicas=6, reason='Utilisation of 0.75 against a target of 0.5 asks for 6.')
-
-    References
-    ----------
-    See the module.
+    The part of the controller that does not depend on the metric: KEDA, which hands its metrics to the autoscaler,
+    has it as well.
     """
 
-    def __init__(
-        self,
-        *,
-        metric: Literal["utilisation", "rate"] = "utilisation",
-        target: float | None = None,
-        service_rate: float | None = None,
-        tolerance: float = 0.1,
-        sync: float = 15.0,
-        scale_up: Behaviour | Mapping[str, Any] = UP,
-        scale_down: Behaviour | Mapping[str, Any] = DOWN,
-        replicas_min: int = 1,
-        replicas_max: int = 1000,
-    ) -> None:
-        if metric not in ("utilisation", "rate"):
-            raise ValueError(f"metric must be 'utilisation' or 'rate', got {metric!r}")
-        if service_rate is not None:
-            positive(service_rate=service_rate)
-        if target is None and metric == "utilisation":
-            target = 0.7
-        if target is None:
-            if service_rate is None:
-                raise ValueError("target must be given, as a rate in 1/s per replica, where service_rate is not")
-            target = 0.7 * service_rate
-        positive(target=target, sync=sync)
-        self._unit = 100 if metric == "utilisation" else 1000
-        if target * self._unit < 0.5:
-            raise ValueError(f"target must be >= {0.5 / self._unit:g}, got {target!r}")
-        if not 0.0 <= tolerance < math.inf:
-            raise ValueError(f"tolerance must be >= 0, got {tolerance!r}")
-        self.metric = metric
-        self.target = target
-        self.tolerance = tolerance
-        self.sync = sync
-        self.scale_up = scale_up if isinstance(scale_up, Behaviour) else UP.changed(scale_up)
-        self.scale_down = scale_down if isinstance(scale_down, Behaviour) else DOWN.changed(scale_down)
-        self.limits = Limits(replicas_min, replicas_max)
-        self._observation: Observation | None = None
-        self._decision: Decision | None = None
-        self._due = -math.inf
+    def __init__(self, scale_up: Behaviour, scale_down: Behaviour) -> None:
+        self.scale_up = scale_up
+        self.scale_down = scale_down
+        self._window_max = max(scale_up.window, scale_down.window)
+        self._pace_max = max(pace.period for pace in scale_up.policies + scale_down.policies)
         self._recommended: deque[_At] = deque()
         self._changes: deque[_At] = deque()
 
-    def __repr__(self) -> str:
-        return f"Hpa(metric={self.metric!r}, target={self.target:g})"
+    def restart(self) -> None:
+        """The clock was started anew: what was done then has no place on it."""
+        self._recommended.clear()
+        self._changes.clear()
 
-    def observe(self, observation: Observation) -> None:
-        """Take the metric. Nothing is learned from it: what counts is what was recommended and done."""
-        last = self._observation
-        if last is not None and observation.time < last.time:
-            # The clock was started anew: what was done then has no place on it.
-            self._recommended.clear()
-            self._changes.clear()
-            self._due = -math.inf
-        self._observation = observation
-
-    def decide(self) -> Decision:
-        """One look of the controller, if one is due; otherwise, as it was."""
-        observation = self._observation
-        if observation is None:
-            return Decision(self.limits.replicas_min, "Nothing observed yet.")
-        if self._decision is not None and observation.time < self._due - 1e-9:
-            return self._decision
-        now = observation.time
-        self._due = now + self.sync
-        # The scale's spec, not the pods that there are: a crashed one is still asked for.
-        unset = observation.replicas + observation.pending
-        current = unset if self._decision is None else self._decision.replicas
-        desired = self._desired(observation, current)
+    def follow(self, desired: int, current: int, now: float, limits: Limits) -> tuple[int, int]:
+        """The number that the stabilisation windows leave of the desired one, and the one that pace and limits do."""
         stable = self._stabilised(desired, current, now)
-        replicas = self.limits.within(self._paced(stable, current, now))
+        replicas = limits.within(self._paced(stable, current, now))
         if replicas != current:
             self._changes.append(_At(now, replicas - current))
-        self._decision = Decision(replicas, self._reason(observation, desired, stable, replicas))
-        return self._decision
-
-    def _desired(self, observation: Observation, current: int) -> int:
-        value = self._per_replica(observation)
-        if value is None:
-            return current
-        # In thousandths, as the controller counts; cut before a senseless metric becomes an integer of 300 digits.
-        total = round(min(value * observation.replicas * 1000.0, 1e18))
-        target = round(self.target * self._unit)
-        if self.metric == "utilisation":
-            total //= 10  # thousandths of a CPU over requests of one CPU each, in percent
-        return desired_pods(total, target, observation.replicas, observation.pending, current, self.tolerance)
-
-    def _per_replica(self, observation: Observation) -> float | None:
-        if observation.replicas < 1:
-            return None
-        value = observation.utilisation
-        if self.metric == "rate":
-            value = observation.arrival_rate / observation.replicas
-        return value if usable(value) else None
+        return stable, replicas
 
     def _stabilised(self, desired: int, current: int, now: float) -> int:
         up, down = self.scale_up.window, self.scale_down.window
-        while self._recommended and now - self._recommended[0].time >= max(up, down):
+        while self._recommended and now - self._recommended[0].time >= self._window_max:
             self._recommended.popleft()
         lowest = min([desired, *(at.value for at in self._recommended if now - at.time < up)])
         highest = max([desired, *(at.value for at in self._recommended if now - at.time < down)])
@@ -292,8 +188,7 @@ class Hpa:
         return min(max(current, lowest), highest)
 
     def _paced(self, stable: int, current: int, now: float) -> int:
-        longest = max(pace.period for pace in self.scale_up.policies + self.scale_down.policies)
-        while self._changes and now - self._changes[0].time >= longest:
+        while self._changes and now - self._changes[0].time >= self._pace_max:
             self._changes.popleft()
         if stable > current:
             return min(stable, max(current, self._limit_up(current, now)))
@@ -325,6 +220,144 @@ class Hpa:
         """Replicas asked for when the stretch of `period` seconds began."""
         return current - sum(at.value for at in self._changes if now - at.time < period)
 
+
+class Hpa:
+    """Kubernetes' Horizontal Pod Autoscaler: keep a metric per replica at its target.
+
+        desired = ceil(ready * metric / target), unless metric / target is within 1 +- tolerance
+
+    then stabilised (down: the highest recommendation of the last 300 s), then paced (up: the larger of +4 and
+    +100 % within 15 s; down: 100 % within 15 s), then limited. It acts every `sync` seconds of the observations'
+    time. The replicas asked for last time are its "current" ones, as the scale's spec is.
+
+    An HPA whose manifest has no `behavior` at all paces by max(2 * current, 4) instead, the same but for small
+    numbers.
+
+    Parameters
+    ----------
+    metric
+        "utilisation" (busy share, as CPU of a pod with one thread), or "rate" (arrivals per second and replica).
+    target
+        Wanted per replica: a share such as 0.7, or a rate in 1/s. None: 0.7, or 0.7 of `service_rate`.
+    service_rate
+        What one replica finishes per second; only to derive the target of a rate.
+    tolerance
+        See above, >= 0.
+    sync
+        Seconds between two looks, > 0.
+    scale_up, scale_down
+        Behaviours, or tables of what differs from the default: policies, select, window.
+    window
+        Stabilisation of the way down, s; None: that of `scale_down`.
+    replicas_min, replicas_max
+        Limits of the answer.
+
+    Examples
+    --------
+    >>> policy = Hpa(target=0.5)
+    >>> policy.observe(Observation(arrival_rate=9.0, service_rate=3.0, backlog=4, replicas=4, utilisation=0.75))
+    >>> policy.decide().reason
+    'Utilisation of 0.75 against a target of 0.5 asks for 6.'
+
+    References
+    ----------
+    See the module.
+    """
+
+    TUNABLE: ClassVar[Tunable] = {
+        "target": Range(0.2, 0.98),
+        "tolerance": Range(0.0, 0.2),
+        "window": Range(0.0, 1800.0),
+    }
+
+    def __init__(
+        self,
+        *,
+        metric: Literal["utilisation", "rate"] = "utilisation",
+        target: float | None = None,
+        service_rate: float | None = None,
+        tolerance: float = 0.1,
+        sync: float = 15.0,
+        scale_up: Behaviour | Mapping[str, Any] = UP,
+        scale_down: Behaviour | Mapping[str, Any] = DOWN,
+        window: float | None = None,
+        replicas_min: int = 1,
+        replicas_max: int = 1000,
+    ) -> None:
+        if metric not in ("utilisation", "rate"):
+            raise ValueError(f"metric must be 'utilisation' or 'rate', got {metric!r}")
+        if service_rate is not None:
+            positive(service_rate=service_rate)
+        if target is None and metric == "utilisation":
+            target = 0.7
+        if target is None:
+            if service_rate is None:
+                raise ValueError("target must be given, as a rate in 1/s per replica, where service_rate is not")
+            target = 0.7 * service_rate
+        positive(target=target, sync=sync)
+        self._unit = 100 if metric == "utilisation" else 1000
+        if target * self._unit < 0.5:
+            raise ValueError(f"target must be >= {0.5 / self._unit:g}, got {target!r}")
+        if not 0.0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance must be >= 0, got {tolerance!r}")
+        self.metric = metric
+        self.target = target
+        self.tolerance = tolerance
+        self.sync = sync
+        down = DOWN.changed(scale_down)
+        self._follower = Follower(UP.changed(scale_up), down if window is None else down.changed({"window": window}))
+        self.limits = Limits(replicas_min, replicas_max)
+        self._observation: Observation | None = None
+        self._decision: Decision | None = None
+        self._due = -math.inf
+
+    def __repr__(self) -> str:
+        return f"Hpa(metric={self.metric!r}, target={self.target:g})"
+
+    def observe(self, observation: Observation) -> None:
+        """Take the metric. Nothing is learned from it: what counts is what was recommended and done."""
+        last = self._observation
+        if last is not None and observation.time < last.time:
+            self._follower.restart()
+            self._due = -math.inf
+        self._observation = observation
+
+    def decide(self) -> Decision:
+        """One look of the controller, if one is due; otherwise, as it was."""
+        observation = self._observation
+        if observation is None:
+            return Decision(self.limits.replicas_min, "Nothing observed yet.")
+        if self._decision is not None and observation.time < self._due - 1e-9:
+            return self._decision
+        now = observation.time
+        self._due = now + self.sync
+        # The scale's spec, not the pods that there are: a crashed one is still asked for.
+        unset = observation.replicas + observation.pending
+        current = unset if self._decision is None else self._decision.replicas
+        desired = self._desired(observation, current)
+        stable, replicas = self._follower.follow(desired, current, now, self.limits)
+        self._decision = Decision(replicas, self._reason(observation, desired, stable, replicas))
+        return self._decision
+
+    def _desired(self, observation: Observation, current: int) -> int:
+        value = self._per_replica(observation)
+        if value is None:
+            return current
+        # In thousandths, as the controller counts; cut before a senseless metric becomes an integer of 300 digits.
+        total = round(min(value * observation.replicas * 1000.0, 1e18))
+        target = round(self.target * self._unit)
+        if self.metric == "utilisation":
+            total //= 10  # thousandths of a CPU over requests of one CPU each, in percent
+        return desired_pods(total, target, observation.replicas, observation.pending, current, self.tolerance)
+
+    def _per_replica(self, observation: Observation) -> float | None:
+        if observation.replicas < 1:
+            return None
+        value = observation.utilisation
+        if self.metric == "rate":
+            value = observation.arrival_rate / observation.replicas
+        return value if usable(value) else None
+
     def _reason(self, observation: Observation, desired: int, stable: int, replicas: int) -> str:
         value = self._per_replica(observation)
         if value is None:
@@ -344,10 +377,12 @@ class HpaRate:
     Parameters
     ----------
     target
-        Arrivals per second wanted per replica; None: 0.7 of `service_rate`.
+        Arrivals per second wanted per replica; None: `share` of `service_rate`.
+    share
+        See `target`, > 0.
     service_rate
         What one replica finishes per second.
-    tolerance, sync, scale_up, scale_down, replicas_min, replicas_max
+    tolerance, sync, scale_up, scale_down, window, replicas_min, replicas_max
         As in `Hpa`.
 
     Examples
@@ -358,18 +393,30 @@ class HpaRate:
     15
     """
 
+    TUNABLE: ClassVar[Tunable] = {
+        "share": Range(0.2, 0.98),
+        "tolerance": Range(0.0, 0.2),
+        "window": Range(0.0, 1800.0),
+    }
+
     def __init__(
         self,
         *,
         target: float | None = None,
+        share: float = 0.7,
         service_rate: float | None = None,
         tolerance: float = 0.1,
         sync: float = 15.0,
         scale_up: Behaviour | Mapping[str, Any] = UP,
         scale_down: Behaviour | Mapping[str, Any] = DOWN,
+        window: float | None = None,
         replicas_min: int = 1,
         replicas_max: int = 1000,
     ) -> None:
+        positive(share=share)
+        if target is None and service_rate is not None:
+            positive(service_rate=service_rate)
+            target = share * service_rate
         self._hpa = Hpa(
             metric="rate",
             target=target,
@@ -378,6 +425,7 @@ class HpaRate:
             sync=sync,
             scale_up=scale_up,
             scale_down=scale_down,
+            window=window,
             replicas_min=replicas_min,
             replicas_max=replicas_max,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rarera_sim.learning.intervals import QuantileTracker
 from rarera_sim.learning.rates import LinearQuantile, RateForecaster
 from rarera_sim.policies.base import Decision, Observation
-from rarera_sim.policies.staffing import Limits, Staffing, believed, learn_service, positive, usable
+from rarera_sim.policies.staffing import USUAL, Staffing, Surroundings, believed, learn_service, usable
+from rarera_sim.policies.tuning import Range, Tunable
 
 
 class Predictive:
@@ -20,30 +23,20 @@ class Predictive:
 
     Parameters
     ----------
+    surroundings
+        The objective, the clock and the limits; see `Surroundings`.
     forecast_quantile
         Share of the periods whose peak the forecast shall not fall short of, in (0, 1).
-    bound, quantile
-        The objective: this share of the responses, in (0, 1), within this many seconds.
-    start_up
-        From asking for a replica to its being ready, s, >= 0.
-    period
-        Control period, s, > 0.
-    day
-        Length of a day, s, > 0.
     learning_rate
         Of the regression, relative to its usual error, > 0; see `LinearQuantile`.
     catch_up
         Time in which a backlog shall be gone, s, > 0.
-    service_rate
-        What one replica is believed to finish per second, until it is observed; None for no belief.
-    replicas_min, replicas_max
-        Limits of the answer.
 
     Examples
     --------
     A day of 240 s whose second half is busy: on the fifth day, replicas are asked for before the rush.
 
-    >>> policy = Predictive(bound=0.5, period=5.0, start_up=15.0, day=240.0)
+    >>> policy = Predictive(Surroundings(bound=0.5, period=5.0, start_up=15.0, day=240.0))
     >>> for step in range(1, 4 * 48 + 24):
     ...     rate = 100.0 if (5.0 * step - 2.5) % 240.0 > 120.0 else 10.0
     ...     policy.observe(Observation(rate, service_rate=10.0, backlog=0, replicas=12, time=5.0 * step))
@@ -56,43 +49,39 @@ class Predictive:
     Angelopoulos, Candès, Tibshirani (2023), Conformal PID control for time series prediction, NeurIPS 36.
     """
 
+    TUNABLE: ClassVar[Tunable] = {
+        "forecast_quantile": Range(0.5, 0.9995),
+        "learning_rate": Range(0.02, 1.0, "log"),
+        "catch_up": Range(5.0, 600.0, "log"),
+    }
+
     def __init__(
         self,
+        surroundings: Surroundings = USUAL,
         *,
         forecast_quantile: float = 0.95,
-        bound: float = 1.0,
-        quantile: float = 0.99,
-        start_up: float = 60.0,
-        period: float = 15.0,
-        day: float = 86_400.0,
         learning_rate: float = 0.2,
         catch_up: float = 60.0,
-        service_rate: float | None = None,
-        replicas_min: int = 1,
-        replicas_max: int = 1000,
     ) -> None:
         if not 0.0 < forecast_quantile < 1.0:
             raise ValueError(f"forecast_quantile must be > 0 and < 1, got {forecast_quantile!r}")
-        if not start_up >= 0.0:
-            raise ValueError(f"start_up must be >= 0 s, got {start_up!r}")
-        positive(period=period)
-        self.staffing = Staffing(bound, quantile, catch_up, Limits(replicas_min, replicas_max))
+        self.surroundings = surroundings
+        self.staffing = Staffing(surroundings.bound, surroundings.quantile, catch_up, surroundings.limits)
         self.forecaster = RateForecaster(
             LinearQuantile(forecast_quantile, learning_rate),
-            period=period,
-            horizon=start_up + period,
-            day=day,
+            period=surroundings.period,
+            horizon=surroundings.horizon,
+            day=surroundings.day,
             margin=QuantileTracker(forecast_quantile),
         )
         self.forecast_quantile = forecast_quantile
-        self.start_up = start_up
-        self._service = believed(service_rate)
+        self._service = believed(surroundings.service_rate)
         self._observation: Observation | None = None
         self._known = False
 
     def __repr__(self) -> str:
-        objective = f"bound={self.staffing.bound:g}, quantile={self.staffing.quantile:g}"
-        return f"Predictive(forecast_quantile={self.forecast_quantile:g}, {objective}, start_up={self.start_up:g})"
+        surroundings = f"{self.surroundings}, start_up={self.surroundings.start_up:g}"
+        return f"Predictive(forecast_quantile={self.forecast_quantile:g}, {surroundings})"
 
     def observe(self, observation: Observation) -> None:
         """Test the forecast that came due, then train on it; the same in history and in the run."""

@@ -1,4 +1,4 @@
-"""From load to replicas, by Erlang C: what the queueing, predictive and price-aware policies share."""
+"""From load to replicas, by Erlang C: what the policies that reckon with queues share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rarera_sim import theory
-from rarera_sim.learning.services import ServiceTime
+from rarera_sim.learning.services import ServiceEstimate
 from rarera_sim.policies.base import Observation
 
 
@@ -35,6 +35,69 @@ class Limits:
     def within(self, replicas: float) -> int:
         """The nearest allowed number."""
         return int(max(self.replicas_min, min(self.replicas_max, replicas)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a policy is given and does not choose: the objective, the clock, how soon and how many replicas may be had.
+
+    Parameters
+    ----------
+    bound, quantile
+        The objective: this share of the responses, in (0, 1), within this many seconds, > 0.
+    period
+        Control period, s, > 0.
+    start_up
+        From asking for a replica to its being ready, s, >= 0.
+    day
+        Length of a day, s, > 0.
+    service_rate
+        What one replica is believed to finish per second, until it is observed; None for no belief.
+    replicas_min, replicas_max
+        Limits of the answer, both inclusive.
+
+    Examples
+    --------
+    >>> Surroundings(start_up=45.0).horizon
+    60.0
+    """
+
+    bound: float = 1.0
+    quantile: float = 0.99
+    period: float = 15.0
+    start_up: float = 60.0
+    day: float = 86_400.0
+    service_rate: float | None = None
+    replicas_min: int = 1
+    replicas_max: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, value in (("bound", self.bound), ("period", self.period), ("day", self.day)):
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"{name} must be > 0 s, got {value!r}")
+        if not 0.0 < self.quantile < 1.0:
+            raise ValueError(f"quantile must be > 0 and < 1, got {self.quantile!r}")
+        if not 0.0 <= self.start_up < math.inf:
+            raise ValueError(f"start_up must be >= 0 s, got {self.start_up!r}")
+        if self.service_rate is not None:
+            positive(service_rate=self.service_rate)
+        self.limits  # noqa: B018 refuses bad limits now rather than at the first decision
+
+    @property
+    def limits(self) -> Limits:
+        """The fewest and the most replicas."""
+        return Limits(self.replicas_min, self.replicas_max)
+
+    @property
+    def horizon(self) -> float:
+        """How far ahead a decision of now has to see, s: the next one takes effect a period and a start-up later."""
+        return self.start_up + self.period
+
+    def __str__(self) -> str:
+        return f"bound={self.bound:g}, quantile={self.quantile:g}"
+
+
+USUAL = Surroundings()
 
 
 @dataclass(frozen=True)
@@ -109,15 +172,15 @@ def usable(rate: float) -> bool:
     return 0.0 <= rate < math.inf
 
 
-def believed(service_rate: float | None) -> ServiceTime:
+def believed(service_rate: float | None) -> ServiceEstimate:
     """What is known of the service before the first observation: a rate, 1/s, or nothing."""
     if service_rate is None:
-        return ServiceTime()
+        return ServiceEstimate()
     positive(service_rate=service_rate)
-    return ServiceTime(prior=1.0 / service_rate)
+    return ServiceEstimate(prior=1.0 / service_rate)
 
 
-def learn_service(service: ServiceTime, observation: Observation, period: float) -> None:
+def learn_service(service: ServiceEstimate, observation: Observation, period: float) -> None:
     """Teach `service` what the replicas did in the period: busy time times rate is how many services it was."""
     if not 0.0 < observation.service_rate < math.inf:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from itertools import islice
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,16 +18,28 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from rarera_sim.adapters.beside import FolderCheckpoints, FolderSnapshots
 from rarera_sim.adapters.memory import MemoryCheckpoints, MemoryLog, MemorySnapshots
-from rarera_sim.adapters.sqlite import SqliteCheckpoints, SqliteLog, SqliteSnapshots
+from rarera_sim.adapters.sqlite import SqliteCheckpoints, SqliteSnapshots
 from rarera_sim.adapters.urls import open_log
 from rarera_sim.core.errors import BadInput, Conflict, InvalidEvent, WrongPosition
 from rarera_sim.core.event import Event, Recorded
-from rarera_sim.core.integrity import verify
+from rarera_sim.core.integrity import CHAIN_START, link, verify
 from rarera_sim.core.log import ALL, Query
+from rarera_sim.core.projection import Materialised, Tally, rebuild
 from rarera_sim.core.snapshot import Snapshot
+from rarera_sim.core.subscription import Subscription
+from rarera_sim.core.trace import Stage, Step
 
-ADAPTERS = ("memory", "sqlite", "postgres", "files", "tiered")
+ADAPTERS = ("memory", "sqlite", "postgres", "files", "files buffered", "tiered", "tiered parquet", "tiered postgres")
+# So small that events change their form and their tier all the time.
+SMALL = {
+    "files": "files://{path}?segment_bytes=1000&compression=zstd&block_events=5",
+    "files buffered": "files://{path}?segment_bytes=1000&buffer_bytes=400",
+    "tiered": "tiered://{path}?hot=3&warm=8",
+    "tiered parquet": "tiered://{path}?hot=0&warm=8&cold=parquet",
+    "tiered postgres": "tiered://{path}?hot=3&warm=30&store={postgres}",
+}
 # The smallest and largest of everything that a log has to store.
 EXTREMES = (
     Event("a", "b", {}, source="c", sequence=1, time=0),
@@ -58,11 +71,11 @@ def make_log(request, tmp_path):
                 name = f"sqlite:///{tmp_path}/{len(made)}.sqlite"
             case "postgres":
                 name = request.getfixturevalue("postgres_url")()
-            case kind:  # so small that events change their form and their tier all the time
+            case kind:
                 pytest.importorskip("zstandard", reason="rarera-sim[zstd] is not installed")
-                name = f"{kind}:///{tmp_path}/{len(made)}"
-                small = {"segment_bytes": 1_000, "compression": "zstd"} if kind == "files" else {"hot": 3, "warm": 8}
-                options = {"durability": "normal", **small}
+                postgres = quote(request.getfixturevalue("postgres_url")()) if "postgres" in kind else ""
+                name = SMALL[kind].format(path=f"/{tmp_path}/{len(made)}", postgres=postgres)
+                options = {"durability": "normal"}
         made.append(open_log(name, **options))
         return made[-1]
 
@@ -245,6 +258,65 @@ def test_an_event_is_found_by_its_id(log):
     assert log.find(b"\0" * 32) is None
 
 
+def test_events_are_found_by_the_first_digits_of_their_uid_in_its_order(log):
+    events = [an_event(n, time=n % 3 * 10**18) for n in range(1, 20)]
+    fill_slowly(log, events)
+    in_order = sorted(events, key=lambda event: event.id)
+    for event in events:
+        for digits in (1, 2, 15, 17, 40, 63, 64):
+            prefix = event.id.hex()[:digits]
+            expected = [each for each in in_order if each.id.hex().startswith(prefix)]
+            assert [found.event for found in log.find_prefix(prefix.upper())] == expected
+    assert [found.event for found in log.find_prefix("0", limit=2)] == in_order[:2]
+    assert all(log.find(found.event.id) == found for found in log.find_prefix("0"))
+    assert log.find_prefix("f") == log.find_prefix("7") == []
+    for prefix in ("", "xyz", "0" * 65):
+        with pytest.raises(BadInput, match="hex digits"):
+            log.find_prefix(prefix)
+
+
+def test_the_journey_of_an_event_is_given_in_order_of_time(log):
+    event = an_event(1)
+    log.append([event])
+    first = [Step(2.5, Stage.RECORDED, event.id, "log"), Step(0.25, Stage.CREATED, event.id, "EWR")]
+    second = [Step(2.5, Stage.STARTED, event.id, "processor é"), Step(0.1, Stage.CREATED, an_event(2).id, "EWR")]
+    assert log.steps_of(event.id) == []
+    log.save_steps(iter(first))
+    log.save_steps([])
+    log.save_steps(iter(second))
+    assert log.steps_of(event.id) == [first[1], first[0], second[0]]
+    assert log.steps_of(an_event(2).id) == [second[1]]
+    assert log.steps_of(b"\0" * 32) == []
+    assert verify(log).intact
+    assert log.head() == 1, "a journey is no part of the log"
+
+
+def test_a_follower_catches_up_and_then_gets_what_is_new_once_and_in_order(log):
+    log.append(some_events(5))
+    follower = Subscription(log, prefetch=2)
+    seen = []
+    for first in (6, 9, 20):
+        follower.ring()
+        while recorded := follower.poll():
+            seen.append(recorded.position)
+            follower.ack(recorded)
+        assert seen == list(range(1, log.head() + 1))
+        log.append([an_event(n) for n in range(first, first + 3)])
+    resumed = Subscription(log, after=follower.checkpoint)
+    assert resumed.poll().position == len(seen) + 1
+
+
+def test_a_chain_known_at_a_position_is_that_of_the_events_up_to_there(log):
+    events = some_events(30)
+    fill_slowly(log, events)
+    assert log.chain_head() == verify(log).head
+    chain = CHAIN_START
+    for position in range(31):
+        assert log.chain_at(position) == chain
+        chain = link(chain, events[position % 30].id)
+    assert log.chain_at(31) is None
+
+
 def test_the_sequences_of_each_source_are_given_in_runs(log):
     log.append([an_event(n, source="EWR") for n in (7, 1, 2, 5, 3)] + [an_event(4, source="JFK")])
     assert log.sequences() == {"EWR": [(1, 3), (5, 5), (7, 7)], "JFK": [(4, 4)]}
@@ -288,22 +360,35 @@ def fill(log, events):
     return log
 
 
+def fill_slowly(log, events):
+    """A few at a time, so that they come to lie in segments, blocks and tiers of every kind."""
+    for at in range(0, len(events), 3):
+        log.append(events[at : at + 3])
+    return log
+
+
 # Snapshots and checkpoints
 
 
-@pytest.fixture(params=("memory", "sqlite", "postgres"))
-def stores(request, tmp_path):
-    if request.param == "memory":
-        yield MemorySnapshots(), MemoryCheckpoints()
-    elif request.param == "postgres":
-        make_url = request.getfixturevalue("postgres_url")
-        from rarera_sim.adapters.postgres import PostgresCheckpoints, PostgresSnapshots
+def stores_of(log):
+    """The snapshot store and the checkpoints that belong to a log."""
+    match type(log).__name__:
+        case "MemoryLog":
+            return MemorySnapshots(log), MemoryCheckpoints()
+        case "SqliteLog":
+            return SqliteSnapshots(log), SqliteCheckpoints(log)
+        case "PostgresLog":
+            from rarera_sim.adapters.postgres import PostgresCheckpoints, PostgresSnapshots
 
-        with open_log(make_url()) as log:
-            yield PostgresSnapshots(log), PostgresCheckpoints(log)
-    else:
-        with SqliteLog(tmp_path / "log.sqlite") as log:
-            yield SqliteSnapshots(log), SqliteCheckpoints(log)
+            return PostgresSnapshots(log), PostgresCheckpoints(log)
+        case _:
+            return FolderSnapshots(log), FolderCheckpoints(log)
+
+
+@pytest.fixture
+def stores(log):
+    fill_slowly(log, some_events(30))
+    return stores_of(log)
 
 
 def test_the_furthest_usable_snapshot_is_given(stores):
@@ -335,13 +420,37 @@ def test_a_snapshot_at_the_same_position_replaces_the_earlier_one(stores):
     assert snapshots.latest("tally", 1) == Snapshot.of("tally", 1, 10, 50, {"n": 2})
 
 
-def test_checkpoints_are_kept_by_name(stores):
+def test_nothing_is_left_of_snapshots_that_were_cleared(stores, log):
+    snapshots, _ = stores
+    for position in (10, 20):
+        snapshots.save(Snapshot.of("tally", 1, position, 50, {"n": position}))
+    snapshots.clear()
+    snapshots.clear()
+    assert snapshots.latest("tally", 1) is None
+    snapshots.save(Snapshot.of("tally", 1, 10, 50, {"n": 1}))
+    assert snapshots.latest("tally", 1) == Snapshot.of("tally", 1, 10, 50, {"n": 1})
+    assert verify(log).intact
+
+
+def test_a_rebuild_from_snapshots_gives_the_same_as_one_without(stores, log):
+    snapshots, _ = stores
+    tally = Materialised(Tally())
+    for recorded in log.read():
+        tally.apply(recorded)
+        if recorded.position % 10 == 0:
+            snapshots.save(tally.snapshot())
+    for moment in ({}, {"upto": 25}, {"upto": 9}, {"as_of": 17}, {"as_of": 25, "upto": 12}):
+        assert rebuild(Tally(), log, snapshots=snapshots, **moment) == rebuild(Tally(), log, **moment)
+
+
+def test_checkpoints_are_kept_by_name(stores, log):
     _, checkpoints = stores
     assert checkpoints.load("billing") == 0
     checkpoints.save("billing", 5)
     checkpoints.save("billing", 7)
     checkpoints.save("other", 1)
     assert (checkpoints.load("billing"), checkpoints.load("other")) == (7, 1)
+    assert verify(log).intact
 
 
 # Any sequence of calls, against a plain list
@@ -434,7 +543,7 @@ class AgainstAList(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("scan_max", [4_096, 0], ids=["by scan", "by index"])
-def test_any_calls_in_any_order_agree_with_a_list(make_log, monkeypatch, scan_max):
+def test_any_calls_in_any_order_agree_with_a_list(make_log, request, monkeypatch, scan_max):
     # Small logs never ask an index unless told; then they ask for every query that has a condition.
     monkeypatch.setattr("rarera_sim.adapters.sqlite.SCAN_MAX", scan_max)
     monkeypatch.setattr("rarera_sim.adapters.sqlite.SCAN_SHARE", 1)
@@ -445,7 +554,8 @@ def test_any_calls_in_any_order_agree_with_a_list(make_log, monkeypatch, scan_ma
     run_state_machine_as_test(
         lambda: AgainstAList(make_log),
         settings=settings(
-            max_examples=100,
+            # A server takes its time to make and drop a schema for each few events.
+            max_examples=25 if "tiered postgres" in request.node.callspec.id else 100,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

@@ -21,13 +21,14 @@ from rarera_sim.adapters.memory import MemoryLog
 from rarera_sim.core.errors import (
     BadInput,
     BusyLog,
+    Conflict,
     DamagedLog,
     RareraError,
     StorageFailed,
     UnknownFormat,
 )
 from rarera_sim.core.event import Event
-from rarera_sim.core.integrity import verify
+from rarera_sim.core.integrity import CHAIN_START, verify
 from rarera_sim.core.log import Query
 from rarera_sim.core.subscription import Subscription
 
@@ -295,6 +296,23 @@ def test_a_sealed_log_is_smaller_by_a_multiple(folder):
 
 
 @needs_zstandard
+def test_a_dictionary_is_kept_only_where_it_is_worth_its_place(tmp_path):
+    frames = [event.frame for event in some_events(1, 2_000)]
+    sizes = {}
+    for block_events in (1, 64):
+        for dictionary_bytes in (0, 16_384):
+            there = tmp_path / f"{block_events} {dictionary_bytes}"
+            there.mkdir()
+            packing = segments.Packing(block_events, dictionary_bytes)
+            sealed = segments.seal(there, 1, CHAIN_START, frames, packing)
+            assert [frame for _, frame in sealed.entries()] == frames
+            sizes[block_events, dictionary_bytes] = sealed.path.stat().st_size
+            assert not sealed._codec.dictionary or dictionary_bytes
+    assert sizes[1, 16_384] < 0.8 * sizes[1, 0]
+    assert sizes[64, 16_384] <= sizes[64, 0]
+
+
+@needs_zstandard
 def test_compression_may_be_chosen_later_and_given_up_again(folder):
     position = 0
     for compression in ("none", "zstd", "none", "zstd"):
@@ -320,6 +338,115 @@ def test_without_the_package_a_sealed_log_names_the_extra_and_others_work(folder
     with FilesLog(folder.with_name("plain")) as log:
         log.append(some_events(1, 2))
         assert log.head() == 2
+
+
+# Appends held in memory
+
+
+def test_buffered_appends_reach_the_disk_in_one_go_when_they_are_enough(folder, monkeypatch):
+    forced = []
+    with FilesLog(folder, buffer_bytes=2_000) as log, FilesLog(folder, read_only=True) as reader:
+        monkeypatch.setattr(files, "force", lambda file: forced.append(file))
+        position = 0
+        while not forced:
+            position += 1
+            assert [recorded.position for recorded in log.append([an_event(position)])] == [position]
+            assert reader.head() == (position if forced else 0)
+        assert 5 < position < 20
+        assert newest(folder).stat().st_size > 2_000
+        assert len(forced) == 1
+        assert log.append([an_event(n) for n in range(1, position + 1)]) == []
+
+
+def test_whoever_buffers_reads_what_it_appended_and_close_and_flush_write_it(folder):
+    with FilesLog(folder, buffer_bytes=10**6) as log, FilesLog(folder, read_only=True) as reader:
+        for n, use in enumerate(
+            (
+                log.head,
+                log.flush,
+                lambda: list(log.read()),
+                log.sequences,
+                log.chain_head,
+                lambda: log.find(an_event(1).id),
+                lambda: verify(log),
+                lambda: log.find_prefix("0"),
+                lambda: log.chain_at(1),
+            ),
+            start=1,
+        ):
+            log.append([an_event(n)])
+            assert reader.head() == n - 1
+            use()
+            assert reader.head() == n
+        log.append([an_event(10)])
+        log.append([an_event(11)])
+        log.close()
+        assert reader.head() == 11
+        assert verify(reader).intact
+
+
+def test_while_one_buffers_others_wait_and_then_go_on_behind_it(folder):
+    with FilesLog(folder, buffer_bytes=10**6) as log, FilesLog(folder, busy_timeout=0) as other:
+        log.append([an_event(1)])
+        log.append([an_event(2)])
+        with pytest.raises(BusyLog):
+            other.append([an_event(3)])
+        log.flush()
+        assert other.append([an_event(3)])[0].position == 3
+        assert log.append([an_event(3), an_event(4)])[0].position == 4
+        with pytest.raises(Conflict):
+            log.append([an_event(4, other=True)])
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_buffering_over_many_segments_gives_the_same_log(folder, compression):
+    events = some_events(1, 200)
+    with FilesLog(folder, buffer_bytes=700, segment_bytes=2_000, compression=compression) as log:
+        for event in events:
+            log.append([event])
+    with FilesLog(folder) as log:
+        assert [event for _, event in log.read()] == events
+        model = MemoryLog()
+        model.append(events)
+        assert verify(log).head == verify(model).head
+
+
+def test_a_process_that_dies_loses_what_it_buffered_and_nothing_else(folder):
+    child = os.fork()
+    if child == 0:
+        log = FilesLog(folder, buffer_bytes=10**6)
+        log.append(some_events(1, 3))
+        log.flush()
+        log.append(some_events(4, 6))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with FilesLog(folder) as log:
+        assert (log.head(), log.torn, verify(log).intact) == (3, "", True)
+        assert [position for position, _ in log.append(some_events(4, 6))] == [4, 5, 6]
+
+
+def test_a_failed_write_of_what_was_buffered_is_not_tried_again(folder, monkeypatch):
+    log = FilesLog(folder, buffer_bytes=10**6)
+    log.append([an_event(1)])
+    log.flush()
+    size = newest(folder).stat().st_size
+    log.append([an_event(2)])
+
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "force", fail)
+        with pytest.raises(StorageFailed, match="failed"):
+            log.flush()
+    assert newest(folder).stat().st_size == size, "what is in doubt was taken back"
+    with pytest.raises(StorageFailed, match="closed"):
+        log.head()
+    log.close()
+    with FilesLog(folder) as again:
+        assert again.head() == 1
+        again.append([an_event(2)])
+        assert verify(again).intact
 
 
 # Crashes
@@ -688,6 +815,8 @@ def test_what_cannot_be_a_log_is_one_clear_error(tmp_path):
         (tmp_path / "x", {"durability": "none"}, "durability"),
         (tmp_path / "x", {"compression": "gzip"}, "compression"),
         (tmp_path / "x", {"segment_bytes": 0}, "segment_bytes"),
+        (tmp_path / "x", {"buffer_bytes": -1}, "buffer_bytes"),
+        (tmp_path / "x", {"block_events": 0}, "block_events"),
         (tmp_path / "x", {"busy_timeout": float("nan")}, "busy_timeout"),
     ):
         with pytest.raises(BadInput, match=reason):

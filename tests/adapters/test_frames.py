@@ -122,3 +122,55 @@ def test_a_page_is_verified_before_it_is_believed(log, monkeypatch):
     monkeypatch.setattr(SqliteLog, "read", lambda *_: asked.append("events") or iter(()))
     assert to_polars(log).is_empty()
     assert asked == ["events"]
+
+
+@pytest.fixture
+def postgres_log(postgres_url):
+    from rarera_sim.adapters.postgres import PostgresLog
+
+    with PostgresLog(postgres_url()) as log:
+        log.append([event for event in EVENTS if "\n" not in event.source])
+        yield log
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("page", [1, 7, 10_000])
+def test_postgresql_gives_its_columns_too(postgres_log, monkeypatch, verify, page):
+    from rarera_sim.adapters import postgres
+
+    expected = through_events().filter(~pl.col("source").str.contains("\n")).drop("position")
+    assert to_polars(postgres_log, Query(since=0)).drop("position").equals(expected)
+    monkeypatch.setattr(postgres, "COLUMNS_PAGE", page)
+    monkeypatch.setattr(postgres.PostgresLog, "read", lambda *_, **__: pytest.fail("events were decoded one by one"))
+    found = to_polars(postgres_log, verify=verify)
+    assert found.drop("position").equals(expected)
+    assert found["position"].to_list() == list(range(1, len(expected) + 1))
+
+
+def test_what_postgresql_cannot_tell_apart_is_read_event_by_event(postgres_log):
+    awkward = Event("s", "t", {}, "so\nurce", 1, 1)
+    postgres_log.append([awkward])
+    assert to_polars(postgres_log)["source"].to_list()[-1] == "so\nurce"
+
+
+@pytest.mark.parametrize(
+    ("change", "damage"),
+    [
+        ("UPDATE events SET body = body || '\\x20' WHERE id = 100", "position 100 of"),
+        ("UPDATE events SET body = body || '\\x0a' WHERE id = 100", "position 100 of"),
+        ("UPDATE events SET uid = substr(uid, 2) WHERE id = 100", "position 100 of"),
+        ("DELETE FROM events WHERE id = 100", "position 100 is missing"),
+    ],
+)
+def test_damage_in_postgresql_is_found_through_columns_and_through_events(postgres_log, change, damage):
+    postgres_log._connection.execute(change)
+    for read in (to_polars, lambda log: list(log.read())):
+        with pytest.raises((DamagedLog, SkippedPosition), match=damage):
+            read(postgres_log)
+
+
+@pytest.mark.parametrize("column", ["stream", "type", "source"])
+def test_a_column_of_postgresql_that_says_otherwise_is_not_believed(postgres_log, column):
+    before = to_polars(postgres_log)
+    postgres_log._connection.execute(f"UPDATE events SET {column} = {column} || 'x' WHERE id = 200")
+    assert to_polars(postgres_log).equals(before)

@@ -22,9 +22,9 @@ from rarera_sim.adapters.keys import (
     write_key,
     write_signer,
 )
-from rarera_sim.core.errors import BadInput, StorageFailed, UnknownFormat
+from rarera_sim.core.errors import BadInput, StorageFailed, UnknownFormat, UnknownKey
 from rarera_sim.core.event import Event
-from rarera_sim.core.sealing import UnknownKey, seal, unseal
+from rarera_sim.core.sealing import seal, unseal
 from rarera_sim.core.signing import Genuine, unwrap, wrap
 
 pytest.importorskip("cryptography")

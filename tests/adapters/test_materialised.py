@@ -208,6 +208,13 @@ def test_a_log_that_lost_its_tail_is_an_error(path, log):
     for use in (history.catch_up, lambda: SqliteMaterialised(log, History())):
         with pytest.raises(SkippedPosition, match=r"'history' is at position 10, .* ends at 8"):
             use()
+    log.append([Event("EWR/UA1", "regrown", {}, source="s", sequence=n, time=n) for n in range(9, 12)])
+    for use in (history.catch_up, lambda: SqliteMaterialised(log, History())):
+        with pytest.raises(SkippedPosition, match=r"'history' at position 10 was made of other events"):
+            use()
+    SqliteSnapshots(log).clear()
+    again = SqliteMaterialised(log, History())
+    assert (again.catch_up(), again.state) == (11, rebuild(History(), log))
 
 
 def test_a_damaged_state_is_found_by_verify_and_made_again(path, log):

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -562,6 +563,31 @@ def test_a_damaged_view_of_an_event_with_nul_is_found(log, meddle):
     assert "position 1 shows other data" in verify(log).reason
 
 
+@pytest.mark.parametrize("column", ["id", "processor_id", "sequence", "gst", "timestamp", "stream", "type", "source"])
+def test_a_flipped_bit_of_a_column_is_found(log, meddle, column):
+    damaged_log(log)
+    [(kind, before, uid)] = meddle(f"SELECT pg_typeof({column})::text, {column}, uid FROM events WHERE id = 3")
+    for bit in range(0, 31 if kind == "integer" else 62, 7):
+        if kind == "text":
+            changed = "".join((*before[:-1], chr(ord(before[-1]) ^ (1 << bit % 7) or 1)))
+        elif column == "timestamp":
+            if bit > 50:
+                break  # beyond the year 294276 there is no timestamp
+            changed = before + timedelta(microseconds=1 << bit)
+        else:
+            changed = before ^ (1 << bit)
+        change = f"UPDATE events SET {column} = %s WHERE uid = %s"
+        try:
+            meddle(change, (changed, uid))
+        except psycopg.errors.UniqueViolation:
+            continue  # the place, moment or position of another event: no row can say so
+        verdict = verify(log)
+        assert not verdict.intact, f"bit {bit} of {column}"
+        assert verdict.position == 3 or "position 3" in verdict.reason, verdict
+        meddle(change, (before, uid))
+    assert verify(log).intact
+
+
 @pytest.mark.parametrize("column", ["uid", "body", "chain"])
 def test_every_flipped_bit_of_an_event_is_found_at_its_position(log, meddle, column):
     damaged_log(log)
@@ -611,6 +637,39 @@ def test_a_damaged_snapshot_is_passed_over_and_told_by_verify(log, meddle):
     assert "snapshot of 'tally' at position 2" in verify(log).reason
 
 
+def test_a_snapshot_of_a_lost_tail_does_not_come_back_when_the_log_grows_again(log, meddle):
+    log.append([an_event(n) for n in range(1, 7)])
+    snapshots = PostgresSnapshots(log)
+    for position in (3, 5):
+        snapshots.save(Snapshot.of("tally", 1, position, position, {"at": position}))
+    meddle("DELETE FROM events WHERE id > 4")
+    with PostgresLog(f"{log._connection.info.dsn}", schema=log.schema) as again:
+        again.append([an_event(n, kind="arrived") for n in range(5, 8)])
+    assert snapshots.latest("tally", 1).position == 3, "5 was made of events that are gone"
+
+
+def test_a_follower_catches_up_and_then_gets_each_event_as_it_is_appended(url, log):
+    log.append([an_event(n) for n in range(1, 301)])
+    with a_writer(url, "JFK", count=400) as writer:
+        follower = log.follow(after=100, idle_max=5)
+        seen = list(islice(follower, 600))
+        follower.close()
+        assert writer.wait() == 0
+    assert [position for position, _ in seen] == list(range(101, 701))
+    assert {event.source for _, event in seen} == {"EWR", "JFK"}
+    assert list(log.follow(Query(sources=("EWR",)), after=299, idle_max=0)) == list(log.read(after=299, upto=300))
+    assert log.append([an_event(301)])[0].position == 701, "the log is its owner's again"
+
+
+def test_a_follower_is_rung_and_need_not_wait_until_it_looks_by_itself(url, log, monkeypatch):
+    monkeypatch.setattr(postgres, "RING_LOST", 3_600)
+    follower = log.follow()
+    with PostgresLog(url) as other:
+        threading.Timer(0.3, other.append, ([an_event(1)],)).start()
+        assert next(follower).position == 1
+    follower.close()
+
+
 def test_cleared_snapshots_leave_no_byte_in_the_table(log, meddle):
     snapshots = PostgresSnapshots(log)
     snapshots.save(Snapshot.of("tally", 1, 1, 1, {"who": "somebody"}))
@@ -630,8 +689,23 @@ def test_all_that_create_one_log_at_once_get_it(url):
 def test_a_newer_format_is_refused_with_the_version_it_needs(url, meddle):
     meddle("UPDATE log_meta SET value = %s WHERE name = 'format'", (str(FORMAT + 1),))
     meddle("UPDATE log_meta SET value = '3.1.0' WHERE name = 'needs'")
-    with pytest.raises(UnknownFormat, match=r"format 2.*up to 1.*needs rarera_sim 3\.1\.0"):
+    with pytest.raises(UnknownFormat, match=rf"format {FORMAT + 1}.*up to {FORMAT}.*needs rarera_sim 3\.1\.0"):
         PostgresLog(url)
+
+
+def test_a_log_of_format_1_is_brought_to_ours_when_its_owner_opens_it(url, log, meddle):
+    log.append([an_event(1)])
+    PostgresSnapshots(log).save(Snapshot.of("tally", 1, 1, 1, {}))
+    meddle("ALTER TABLE log_snapshots DROP COLUMN chain")  # all that format 1 had otherwise
+    meddle("UPDATE log_meta SET value = '1' WHERE name = 'format'")
+    with pytest.raises(UnknownFormat, match=f"has format 1: .* brings it to {FORMAT}"):
+        PostgresLog(url, read_only=True)
+    for _ in range(2):
+        with PostgresLog(url) as again:
+            assert verify(again).intact
+            assert PostgresSnapshots(again).latest("tally", 1) is None
+            PostgresSnapshots(again).save(Snapshot.of("tally", 2, 1, 1, {}))
+            assert PostgresSnapshots(again).latest("tally", 2).position == 1
 
 
 def test_another_programs_table_is_refused_and_left_alone(postgres_url, meddle):

@@ -18,9 +18,9 @@ import pytest
 from rarera_sim.adapters.memory import MemoryBus, MemoryLog
 from rarera_sim.adapters.sqlite import SqliteCheckpoints, SqliteLog
 from rarera_sim.core.bus import EVERYTHING, notification, topic_of
-from rarera_sim.core.errors import BadInput, RareraError, SkippedPosition
+from rarera_sim.core.errors import BadInput, RareraError, Refused, SkippedPosition, Unreachable
 from rarera_sim.core.event import Event, Recorded
-from rarera_sim.core.publisher import LocalBoard, Publisher, Refused, Unreachable
+from rarera_sim.core.publisher import LocalBoard, Publisher
 from rarera_sim.core.subscription import Subscription
 
 redis = pytest.importorskip("redis")

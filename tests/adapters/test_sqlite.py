@@ -78,8 +78,8 @@ for attempt in range(100):
 """
 
 
-def an_event(sequence=1, *, stream="EWR/UA1", kind="departed", source="EWR", **data):
-    return Event(stream, kind, data, source=source, sequence=sequence, time=sequence)
+def an_event(sequence=1, *, stream="EWR/UA1", kind="departed", source="EWR", time=None, **data):
+    return Event(stream, kind, data, source=source, sequence=sequence, time=sequence if time is None else time)
 
 
 def a_writer(path, source, first=1, count=1_000_000, batch=10):
@@ -239,7 +239,6 @@ def test_an_index_and_a_scan_give_the_same_answer(log, monkeypatch, backwards):
             Query(processors=("EWR",), types=("departed",), since=1, until=9),
             "events_by_kind (processor=? AND type=? AND time>? AND time<?)",
         ),
-        (Query(streams=("EWR/UA1",)), "events_by_stream (stream=?)"),
         (Query(since=1, until=9), "events_by_id (id>? AND id<?)"),
         (Query(sources=("EWR",)), "events_by_place (source=?)"),
     ],
@@ -254,6 +253,22 @@ def test_a_selective_query_is_answered_from_an_index(log, monkeypatch, query, in
     [(sql, values)] = [(sql, values) for sql, values in asked if sql.startswith("SELECT position FROM events WHERE")]
     plan = [row[-1] for row in log._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert plan == [f"SEARCH events USING COVERING INDEX {index}"]
+
+
+def test_a_stream_is_looked_for_in_each_block_and_found_in_order(log, monkeypatch):
+    monkeypatch.setattr(sqlite, "SCAN_MAX", 0)
+    log.append([an_event(n, stream=f"EWR/{n % 3}") for n in range(1, 3 * sqlite.BLOCK)])
+    asked = []
+    log._connection.exec_trace = lambda _, sql, values: asked.append((sql, values)) or True
+    found = [position for position, _ in log.read(Query(streams=("EWR/1", "EWR/2")), after=sqlite.BLOCK - 3)]
+    log._connection.exec_trace = None
+    assert found == [n for n in range(sqlite.BLOCK - 2, 3 * sqlite.BLOCK) if n % 3]
+    monkeypatch.setattr(sqlite, "SCAN_SHARE", 1)
+    assert found == [n for n, _ in log.read(Query(streams=("EWR/1", "EWR/2")), after=sqlite.BLOCK - 3)]
+    [(sql, values)] = [(sql, values) for sql, values in asked if "WITH RECURSIVE" in sql]
+    plan = [row[-1] for row in log._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert plan[-3] == "SEARCH events USING COVERING INDEX events_by_stream (<expr>=? AND stream=?)"
+    assert "TEMP B-TREE" not in str(plan)
 
 
 @pytest.mark.parametrize("query", [Query(streams=("EWR/UA1",)), Query(types=("departed",), since=1), Query(until=9)])
@@ -373,6 +388,8 @@ def test_a_copied_over_event_is_found_even_without_a_chain():
 def test_a_deleted_tail_is_found_against_a_head_kept_elsewhere(path):
     head = damaged_log(path)
     meddle(path, "DELETE FROM events WHERE position > 4")
+    assert verdict_of(path).reason.startswith("block 0 has other events"), "who forgot that they are counted"
+    meddle(path, "UPDATE blocks SET (events, time_min, time_max) = (SELECT count(*), min(time), max(time) FROM events)")
     assert verdict_of(path).intact, "what is left is a good log: only a head kept elsewhere can tell"
     for kept in (head, head.position):
         verdict = verdict_of(path, expected_head=kept)
@@ -401,9 +418,9 @@ def test_a_hole_is_an_error_to_whoever_reads_all(path, gone):
 def test_an_index_that_says_otherwise_than_its_rows_is_found(path):
     damaged_log(path)
     schema = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = {} WHERE name = 'events_by_stream'"
-    meddle(path, schema.format("replace(sql, '(stream)', '(stream + 1)')"))
+    meddle(path, schema.format("replace(sql, ', stream)', ', stream + 1)')"))
     meddle(path, "REINDEX")
-    meddle(path, schema.format("replace(sql, '(stream + 1)', '(stream)')"))
+    meddle(path, schema.format("replace(sql, ', stream + 1)', ', stream)')"))
     verdict = verdict_of(path)
     assert not verdict.intact
     assert "events_by_stream" in verdict.reason
@@ -464,7 +481,110 @@ def test_a_damaged_snapshot_is_passed_over_and_told_by_verify(path, log):
         snapshots.save(kept[1])
 
 
+@pytest.mark.parametrize("column", ["state", "digest", "chain", "projection"])
+def test_a_snapshot_whose_column_became_text_is_named_by_verify(path, log, column):
+    log.append([an_event(1)])
+    SqliteSnapshots(log).save(Snapshot.of("tally", 1, 1, 1, {"n": 1}))
+    meddle(path, f"UPDATE snapshots SET {column} = 'text'")
+    assert SqliteSnapshots(log).latest("tally", 1) is None
+    assert "snapshot of" in verify(log).reason
+
+
+def test_a_snapshot_of_a_lost_tail_does_not_come_back_when_the_log_grows_again(path, log):
+    log.append([an_event(n) for n in range(1, 7)])
+    snapshots = SqliteSnapshots(log)
+    for position in (3, 5):
+        snapshots.save(Snapshot.of("tally:speed", 1, position, position, {"at": position}))
+    meddle(path, "DELETE FROM events WHERE position > 4")
+    assert snapshots.latest("tally:speed", 1).position == 3, "5 is beyond the end"
+    log.append([an_event(n, kind="arrived") for n in range(5, 8)])
+    assert snapshots.latest("tally:speed", 1).position == 3, "5 was made of events that are gone"
+
+
+# Blocks
+
+
+def test_blocks_rule_out_where_a_time_cannot_be(log, monkeypatch):
+    monkeypatch.setattr(sqlite, "SCAN_MAX", 0)
+    draw, size = random.Random(3), 3 * sqlite.BLOCK + 100
+    times = [n * 10 for n in range(1, size + 1)]
+    times[2 * sqlite.BLOCK] = 5  # one that came late
+    for start in range(0, size, 1_000):
+        log.append(
+            [
+                Event("A/1", "x", {}, source="s", sequence=n + 1, time=times[n])
+                for n in range(start, min(start + 1_000, size))
+            ]
+        )
+    assert verify(log).intact
+    for _ in range(30):
+        after, upto = sorted(draw.sample(range(size), 2))
+        since, until = sorted(draw.sample(range(10 * size), 2))
+        for query in (Query(until=until), Query(since=since), Query(since=since, until=until)):
+            expected = [
+                n for n, time in enumerate(times, 1) if after < n <= upto and query.matches(an_event(1, time=time))
+            ]
+            for backwards in (False, True):
+                found = [position for position, _ in log.read(query, after=after, upto=upto, backwards=backwards)]
+                assert found == (expected[::-1] if backwards else expected)
+    head = log.head()
+    assert log._ranges(Query(until=8), 0, head) == [(2 * sqlite.BLOCK - 1, 3 * sqlite.BLOCK - 1)]
+    assert log._ranges(Query(until=1), 0, head) == []
+    assert list(log.read(Query(until=1))) == []
+
+
+def test_a_block_that_does_not_count_all_its_events_rules_nothing_out(path, log, monkeypatch):
+    monkeypatch.setattr(sqlite, "SCAN_MAX", 0)
+    log.append([an_event(n) for n in range(1, sqlite.BLOCK + 9)])
+    meddle(path, "UPDATE blocks SET events = events - 1, time_min = 1000000 WHERE block = 0")
+    assert [position for position, _ in log.read(Query(until=3))] == [1, 2, 3]
+    assert "block 0" in verify(log).reason
+    meddle(path, "DELETE FROM blocks")
+    assert [position for position, _ in log.read(Query(until=3))] == [1, 2, 3]
+    assert "block 0" in verify(log).reason
+
+
+def test_an_append_writes_as_many_pages_to_a_long_log_as_to_a_short_one(log):
+    events = [an_event(n, stream=f"A/{n % 500}") for n in range(1, 40_001)]
+    written = []
+    for start in range(0, len(events), 500):
+        log.append(events[start : start + 500])
+        count, _ = log._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)
+        written.append(count)
+    # An index over all streams takes 500 pages a batch, as soon as it has them.
+    assert sum(written[-20:]) < 1.3 * sum(written[10:30])
+
+
 # Files and formats
+
+
+def test_a_log_of_format_1_is_brought_to_ours_when_it_is_opened_for_writing(path):
+    meddle(path, Path(__file__).with_name("fixtures").joinpath("sqlite_format_1.sql").read_text("utf-8"))
+    with pytest.raises(UnknownFormat, match=f"has format 1: open it once for writing, which brings it to {FORMAT}"):
+        SqliteLog(path, read_only=True)
+    for _ in range(2):
+        with SqliteLog(path) as log:
+            assert verify(log, expected_head=log.chain_head()).intact
+            assert log.chain_head().chain.hex().startswith("559f9416735f3cdd")
+            assert [event.sequence for _, event in log.read(Query(streams=("EWR/UA1",)))] == [1, 4, 7]
+            assert SqliteCheckpoints(log).load("follower") == 5
+            assert SqliteSnapshots(log).latest("tally", 1) is None, "it does not say what it was made of"
+    assert b'{"n":3}' not in path.read_bytes(), "what a snapshot held is not left behind"
+    with SqliteLog(path) as log:
+        assert (
+            len(log.append([an_event(9, time=90), an_event(8, time=80), an_event(7, time=1, kind="x", n=0)][:2])) == 2
+        )
+        assert verify(log).intact
+
+
+def test_an_upgrade_that_fails_leaves_the_log_as_it_was(path, monkeypatch):
+    meddle(path, Path(__file__).with_name("fixtures").joinpath("sqlite_format_1.sql").read_text("utf-8"))
+    with monkeypatch.context() as patch:
+        patch.setitem(sqlite._UPGRADES, 1, sqlite._UPGRADES[1] + "SELECT no_such_column;")
+        with pytest.raises(apsw.SQLError):
+            SqliteLog(path)
+    with SqliteLog(path) as log:
+        assert verify(log).intact
 
 
 def test_a_newer_format_is_refused_with_the_version_it_needs(path):
@@ -472,7 +592,7 @@ def test_a_newer_format_is_refused_with_the_version_it_needs(path):
     meddle(path, f"PRAGMA user_version = {FORMAT + 1}")
     meddle(path, "UPDATE meta SET value = '3.1.0' WHERE name = 'needs'")
     before = path.read_bytes()
-    with pytest.raises(UnknownFormat, match=r"format 2.*up to 1.*needs rarera_sim 3\.1\.0"):
+    with pytest.raises(UnknownFormat, match=rf"format {FORMAT + 1}.*up to {FORMAT}.*needs rarera_sim 3\.1\.0"):
         SqliteLog(path)
     assert path.read_bytes() == before
 

@@ -166,7 +166,7 @@ def test_a_hole_and_a_damaged_body_do_not_pass_quietly(log, tmp_path):
     ("query", "index"),
     [
         (Query(processors=("A",), types=("x",), since=1, until=9), "events_by_kind (processor=? AND type=? AND time>?"),
-        (Query(streams=("A/1",)), "events_by_stream (stream=?)"),
+        (Query(streams=("A/1",)), "events_by_stream (<expr>=? AND stream=?)"),
         (Query(since=1, until=9), "events_by_id (id>? AND id<?)"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rarera_sim.core.errors import DamagedLog, InvalidEvent
-from rarera_sim.core.event import ID_BYTES, Event, Recorded, all_intact, decode, decode_rows, identify
+from rarera_sim.core.event import ID_BYTES, Event, Recorded, all_intact, decode, decode_rows, encode_all, identify
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
@@ -54,6 +55,58 @@ def test_a_page_gives_what_decoding_each_frame_gives(events):
     assert found == expected
     assert [type(recorded) for recorded in found] == [Recorded] * len(rows)
     assert [recorded.event.frame for recorded in found] == [event.frame for event in events]
+
+
+def afresh(event):
+    """The same event, not encoded yet."""
+    return msgspec.structs.replace(event)
+
+
+@given(st.lists(EVENTS, max_size=4))
+def test_encoding_many_gives_what_encoding_each_gives(events):
+    frames = encode_all([afresh(event) for event in events])
+    assert frames == [event.frame for event in events]
+    some = [event if n % 2 else afresh(event) for n, event in enumerate(events)]
+    assert encode_all(some) == frames
+    assert [event.frame for event in some] == frames
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stream": ""},
+        {"type": "a\0b"},
+        {"source": None},
+        {"stream": type("Name", (str,), {})("s")},
+        {"sequence": True},
+        {"sequence": 0},
+        {"sequence": 2**63},
+        {"schema": 1.0},
+        {"time": -1},
+        {"time": 2**63},
+        {"data": {"x": float("nan")}},
+        {"data": {"x": "\ud800"}},
+        {"data": {"x": [float("inf")]}},
+        {"data": []},
+        {"causation": b"short"},
+        {"causation": ""},
+        {"causation": "text"},
+        {"correlation": b""},
+    ],
+)
+def test_encoding_many_refuses_what_encoding_one_refuses(change):
+    events = [Event("s/1", "t", {"n": n}, source="c", sequence=n, time=n) for n in range(1, 4)]
+    bad = msgspec.structs.replace(events[1], **change)
+    with pytest.raises(InvalidEvent) as one:
+        _ = bad.frame
+    with pytest.raises(InvalidEvent) as many:
+        encode_all([events[0], bad, events[2]])
+    assert str(many.value) == str(one.value)
+
+
+def test_null_and_escapes_are_encoded_like_all_else():
+    events = [Event("s\\", 't"', {"a": None, "b": "null\n", "c\0": 1}, "c", n, n) for n in range(1, 250)]
+    assert encode_all(events) == [afresh(event).frame for event in events]
 
 
 def test_no_rows_are_no_events():

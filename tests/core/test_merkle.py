@@ -14,8 +14,8 @@ from rarera_sim.core.event import Event
 from rarera_sim.core.integrity import CHAIN_START, verify
 from rarera_sim.core.merkle import (
     EMPTY_ROOT,
-    Checkpoint,
     Checkpointer,
+    MerkleCheckpoint,
     Tree,
     prove_consistency,
     prove_inclusion,
@@ -285,7 +285,7 @@ def test_a_checkpoint_that_contradicts_itself_is_found():
 
 hashes = st.binary(min_size=32, max_size=32)
 checkpoints = st.builds(
-    Checkpoint,
+    MerkleCheckpoint,
     st.integers(0, 2**63 - 1),
     hashes,
     hashes,
@@ -296,7 +296,7 @@ checkpoints = st.builds(
 
 @given(checkpoints)
 def test_a_checkpoint_reads_back(checkpoint):
-    assert Checkpoint.parse(checkpoint.text) == checkpoint
+    assert MerkleCheckpoint.parse(checkpoint.text) == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -304,23 +304,23 @@ def test_a_checkpoint_reads_back(checkpoint):
     [
         "",
         "a log\n0\n",
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text + "more\n",
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n00\n"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n-1\n"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n" + "9" * 10_000 + "\n"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n٣\n"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("chain ", ""),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("chain a", "chain é"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("hSuFU=", "hSuFV="),  # the same bytes
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("Z", "+00:00"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("time 1", "time one"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n", "\r\n"),
-        Checkpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("rarera.log", "rarera log"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text + "more\n",
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n00\n"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n-1\n"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n" + "9" * 10_000 + "\n"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n0\n", "\n٣\n"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("chain ", ""),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("chain a", "chain é"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("hSuFU=", "hSuFV="),  # the same bytes
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("Z", "+00:00"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("time 1", "time one"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("\n", "\r\n"),
+        MerkleCheckpoint(0, EMPTY_ROOT, CHAIN_START, 0).text.replace("rarera.log", "rarera log"),
     ],
 )
 def test_text_that_is_no_checkpoint_is_refused(text):
     with pytest.raises(BadInput):
-        Checkpoint.parse(text)
+        MerkleCheckpoint.parse(text)
 
 
 def test_a_signed_checkpoint_with_any_field_altered_is_refused():
@@ -328,7 +328,7 @@ def test_a_signed_checkpoint_with_any_field_altered_is_refused():
     signer = Ed25519Signer("auditor", bytes(range(32)))
     checkpoint = take_checkpoint(a_log(5), time=1)
     signed = sign_note(checkpoint.text, signer)
-    assert Checkpoint.parse(open_note(signed, [signer.verifier])) == checkpoint
+    assert MerkleCheckpoint.parse(open_note(signed, [signer.verifier])) == checkpoint
     for other in (
         checkpoint._replace(position=4),
         checkpoint._replace(root=EMPTY_ROOT),

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from rarera_sim.adapters.memory import MemoryBus, MemoryLog
 from rarera_sim.core.bus import EVERYTHING
-from rarera_sim.core.errors import BadInput, Conflict, SkippedPosition
+from rarera_sim.core.errors import BadInput, Conflict, Refused, SkippedPosition, Unreachable
 from rarera_sim.core.event import Event
 from rarera_sim.core.log import Query
-from rarera_sim.core.publisher import Glance, LocalBoard, Publisher, Refused, Unreachable
+from rarera_sim.core.publisher import Glance, LocalBoard, Publisher
 
 
 def an_event(sequence, source="gate", kind="tick", processor="EWR"):

@@ -14,6 +14,7 @@ from rarera_sim.core.journal import Journal
 from rarera_sim.core.outbox import Outbox
 from rarera_sim.core.receiver import Acknowledge, Quarantine, Receiver, Resend, Tolerance, perform
 from rarera_sim.core.retry import Backoff
+from rarera_sim.core.signing import HmacKey, Keyring, id_check, sign_id
 
 SECOND = 10**9
 TOLERANCE = Tolerance(patience=1.0, backoff=Backoff(delay=1.0, factor=2.0, delay_max=4.0, attempts_max=4))
@@ -500,3 +501,75 @@ def test_a_frame_that_is_whole_and_not_canonical_is_damaged():
     gate = Gate()
     gate.receive(identify(event.frame[:8], body) + body)
     assert gate.incidents() == [(Kind.DAMAGED, None, None, "detected")]
+
+
+def test_every_kind_of_fault_is_recognised_written_down_and_compensated():
+    """One source under each fault in turn: what it sent is in the log once, and each incident has ended."""
+    ewr, stranger = HmacKey("EWR", b"e" * 32), HmacKey("EWR", b"s" * 32)
+    tolerance = Tolerance(patience=1.0, late=60.0, ahead=1.0, backoff=TOLERANCE.backoff)
+    gate = Gate(tolerance=tolerance, verify=id_check(Keyring({"EWR": [ewr]})))
+
+    def send(event, now, key=ewr, frame=None):
+        gate.receive(frame or event.frame, now=now, via="EWR", signature=sign_id(event.id, key))
+
+    def found():
+        life = incident_life(gate.log, incidents(gate.log)[-1].id)
+        return life.kind, life.source, life.first, life.status
+
+    now = 1_000 * SECOND
+    sent = [an_event(n, time=now) for n in range(1, 11)]
+    send(sent[0], now)
+
+    send(sent[1], now, frame=flipped(sent[1].frame, 40))
+    assert found() == (Kind.DAMAGED, "EWR", None, "traced")
+    send(sent[1], now)
+    assert found() == (Kind.DAMAGED, "EWR", 2, "compensated")
+
+    send(sent[3], now)
+    requests = [each for each in gate.due(now + 2 * SECOND) if isinstance(each, Resend)]
+    assert ([each.sequences for each in requests], found()) == ([(3,)], (Kind.MISSING, "EWR", 3, "traced"))
+    send(sent[2], now + 3 * SECOND)
+    assert found() == (Kind.MISSING, "EWR", 3, "compensated")
+
+    send(sent[3], now)
+    assert found() == (Kind.REPEATED, "EWR", 4, "compensated")
+
+    send(sent[5], now)
+    send(sent[4], now)
+    assert found() == (Kind.OUT_OF_ORDER, "EWR", 5, "compensated")
+
+    late = an_event(7, time=now - 90 * SECOND)
+    send(late, now)
+    assert found() == (Kind.LATE, "EWR", 7, "compensated")
+
+    future = an_event(8, time=now + 30 * SECOND)
+    send(future, now)
+    assert found() == (Kind.FROM_THE_FUTURE, "EWR", 8, "traced")
+    gate.due(now + 29 * SECOND)
+    assert found() == (Kind.FROM_THE_FUTURE, "EWR", 8, "compensated")
+
+    send(sent[8], now + 30 * SECOND, key=stranger)
+    assert found() == (Kind.WRONGLY_SIGNED, "EWR", 9, "traced")
+    assert 9 not in gate.recorded()
+    send(sent[8], now + 30 * SECOND)
+    assert found() == (Kind.WRONGLY_SIGNED, "EWR", 9, "compensated")
+
+    assert sorted(gate.recorded()) == list(range(1, 10))
+    lives = [incident_life(gate.log, each.id) for each in incidents(gate.log)]
+    assert {life.kind for life in lives} == set(Kind) - {Kind.CONFLICTING, Kind.SKIPPED, Kind.ABNORMAL}
+    for life in lives:
+        assert life.detected <= life.traced <= life.compensated
+        assert life.due is not None
+        assert life.outcome
+        assert life.position is not None or life.kind is Kind.MISSING
+
+
+def test_an_event_that_is_not_signed_at_all_is_wrongly_signed():
+    gate = Gate(verify=id_check(Keyring({"EWR": [HmacKey("EWR", b"e" * 32)]})))
+    gate.receive(an_event(1), now=5)
+    gate.receive(an_event(1, source="JFK"), now=5, signature=bytes(37))
+    assert [(each.kind, each.source) for each in incidents(gate.log)] == [
+        (Kind.WRONGLY_SIGNED, "EWR"),
+        (Kind.WRONGLY_SIGNED, "JFK"),
+    ]
+    assert gate.recorded() == []

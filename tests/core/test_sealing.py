@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rarera_sim.adapters.keys import FileKeys, MemoryKeys
 from rarera_sim.adapters.memory import MemoryLog, MemorySnapshots
 from rarera_sim.adapters.sqlite import SqliteLog, SqliteSnapshots
-from rarera_sim.core.errors import BadInput, BusyLog, InvalidEvent
+from rarera_sim.core.errors import BadInput, BusyLog, InvalidEvent, UnknownKey
 from rarera_sim.core.event import Event, decode
 from rarera_sim.core.integrity import verify
 from rarera_sim.core.log import Query
@@ -24,7 +24,6 @@ from rarera_sim.core.sealing import (
     BEYOND_REACH,
     DataKey,
     Erased,
-    UnknownKey,
     Unsealed,
     erase_subject,
     is_sealed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 import time
@@ -13,9 +12,21 @@ import pytest
 
 from rarera_sim import theory
 from rarera_sim.core.errors import BadInput
-from rarera_sim.policies import POLICIES, SURROUNDINGS, Decision, Observation, Scaler, check_policy, make_policy
+from rarera_sim.policies import (
+    POLICIES,
+    SURROUNDINGS,
+    Decision,
+    Observation,
+    Scaler,
+    check_policy,
+    make_policy,
+    parameters_of,
+    tunable,
+)
 from rarera_sim.policies.fixed import Fixed, Peak
 from rarera_sim.policies.queueing import ErlangC, SquareRootStaffing
+from rarera_sim.policies.staffing import Surroundings
+from rarera_sim.policies.tuning import Range
 
 NEEDED: dict[str, dict[str, Any]] = {"fixed": {"replicas": 8}}
 FACTS = {"period": 15.0, "start_up": 60.0, "bound": 1.0, "quantile": 0.99, "day": 3600.0, "service_rate": 10.0}
@@ -144,10 +155,10 @@ def test_a_misspelt_surrounding_is_a_fault_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("hpaa", {}, "unknown policy 'hpaa'; did you mean 'hpa'. .there are fixed, peak, hpa, "),
+        ("hpaa", {}, "unknown policy 'hpaa'; did you mean 'hpa'. .there are fixed, peak, threshold, hpa, "),
         ("", {}, "unknown policy ''"),
         (7, {}, "unknown policy 7"),
-        ("erlang-c", {"bond": 2.0}, "no parameter 'bond'; did you mean 'bound'. .it has bound, quantile, memory"),
+        ("erlang-c", {"bond": 2.0}, "no parameter 'bond'; did you mean 'bound'. .it has bound, quantile, period"),
         ("erlang-c", {"zzz": 2.0}, r"no parameter 'zzz' \(it has bound"),
         ("erlang-c", {"bound": "2"}, "'bound' of policy 'erlang-c' must be a number, got '2'"),
         ("erlang-c", {"bound": True}, "must be a number, got True"),
@@ -170,15 +181,51 @@ def test_what_cannot_be_made_is_bad_input_that_says_what_can(name: Any, paramete
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_number_is_checked_for_nan(name: str) -> None:
-    for key, parameter in inspect.signature(POLICIES[name], eval_str=True).parameters.items():
+    for key, parameter in parameters_of(name).items():
         if "float" in str(parameter.annotation):
             with pytest.raises(BadInput, match=key):
                 make_policy(name, {**NEEDED.get(name, {}), key: math.nan}, service_rate=10.0 if name != key else None)
 
 
 def test_surroundings_are_spelt_as_the_parameters_are() -> None:
-    known = {key for policy in POLICIES.values() for key in inspect.signature(policy).parameters}
+    known = {key for name in POLICIES for key in parameters_of(name)}
     assert set(SURROUNDINGS) - known == {"price_per_hour", "service_scv"}, "observed, and kept for later"
+
+
+# What a tuner may turn
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_corner_of_what_is_tunable_makes_a_policy(name: str) -> None:
+    assert tunable(name)
+    for shares in ((0.0, 1.0), (1.0, 0.0), (0.5, 0.5)):
+        chosen = {key: each.at(shares[turn % 2]) for turn, (key, each) in enumerate(tunable(name).items())}
+        assert observed(make(name, **chosen), seen(time=15.0)).decide().replicas >= 1
+
+
+def test_a_range_goes_from_low_to_high_on_its_scale() -> None:
+    assert [Range(1.0, 3.0).at(share) for share in (0.0, 0.5, 1.0)] == [1.0, 2.0, 3.0]
+    assert [Range(0.01, 100.0, "log").at(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([0.01, 1.0, 100.0])
+    assert [Range(1, 4, "int").at(share / 8) for share in range(9)] == [1, 1, 2, 2, 3, 3, 4, 4, 4]
+
+
+# Policies within policies
+
+
+def test_a_policy_within_a_policy_is_given_the_same_surroundings() -> None:
+    made = make_policy("alarm", {"policy": "erlang-c"}, bound=2.0, replicas_max=9)
+    assert repr(made) == "Alarm(ErlangC(bound=2, quantile=0.99, memory=15, catch_up=60), threshold=2)"
+    assert observed(made, seen(1e6)).decide().replicas == 9
+
+
+@pytest.mark.parametrize("inner", ["nobody", {"replicas": 3}, 7, {"name": "fixed"}, {"name": "hpa", "traget": 1.0}])
+def test_a_policy_within_a_policy_that_cannot_be_made_is_bad_input(inner: Any) -> None:
+    with pytest.raises(BadInput, match=r"policy"):
+        make_policy("alarm", {"policy": inner})
+    with pytest.raises(BadInput, match=r"policy"):
+        make_policy("bandit", {"arms": [inner]})
+    with pytest.raises(BadInput, match=r"list of policies"):
+        make_policy("bandit", {"arms": "hpa"})
 
 
 # Fixed and peak
@@ -189,7 +236,7 @@ def test_fixed_is_fixed() -> None:
 
 
 def test_peak_holds_the_staffing_of_the_highest_rate_of_its_history() -> None:
-    policy = observed(Peak(bound=1.0), *(seen(rate) for rate in (10.0, 200.0, 30.0)))
+    policy = observed(Peak(), *(seen(rate) for rate in (10.0, 200.0, 30.0)))
     needed = theory.servers_for_response(200.0, 10.0, bound=1.0, quantile=0.99, servers_max=1000)
     assert policy.decide().replicas == needed
     assert observed(policy, seen(9000.0)).decide().replicas == needed
@@ -207,7 +254,9 @@ def test_a_peak_quantile_leaves_out_the_rare_spikes() -> None:
 @pytest.mark.parametrize("rate", [0.1, 1.0, 9.0, 77.0, 640.0])
 @pytest.mark.parametrize("quantile", [0.5, 0.95, 0.99])
 def test_erlang_c_takes_the_fewest_replicas_that_keep_the_objective(rate: float, quantile: float) -> None:
-    replicas = observed(ErlangC(bound=5.0, quantile=quantile), seen(rate, service_rate=1.0)).decide().replicas
+    replicas = (
+        observed(ErlangC(Surroundings(bound=5.0, quantile=quantile)), seen(rate, service_rate=1.0)).decide().replicas
+    )
     assert theory.response_tail(rate, 1.0, replicas, bound=5.0) <= 1.0 - quantile
     assert replicas == 1 or theory.response_tail(rate, 1.0, replicas - 1, bound=5.0) > 1.0 - quantile
 
@@ -218,24 +267,24 @@ def test_a_backlog_adds_the_rate_that_works_it_off_in_time() -> None:
 
 
 def test_where_the_service_alone_is_too_slow_it_only_avoids_waiting() -> None:
-    replicas = observed(ErlangC(bound=0.1), seen(100.0, service_rate=10.0)).decide().replicas
+    replicas = observed(ErlangC(Surroundings(bound=0.1)), seen(100.0, service_rate=10.0)).decide().replicas
     assert theory.erlang_c(replicas, 10.0) <= 0.01 < theory.erlang_c(replicas - 1, 10.0)
 
 
 def test_the_rate_is_smoothed_over_the_memory() -> None:
-    policy = observed(ErlangC(memory=15.0, period=15.0), seen(0.0), seen(100.0))
+    policy = observed(ErlangC(memory=15.0), seen(0.0), seen(100.0))
     smoothed = observed(ErlangC(memory=0.0), seen(100.0 * (1.0 - math.exp(-1.0))))
     assert policy.decide() == smoothed.decide()
 
 
 def test_the_service_rate_is_learned_from_what_busy_replicas_finish() -> None:
     slow = [seen(100.0, service_rate=5.0, utilisation=1.0, time=15.0 * step) for step in range(1, 100)]
-    policy = observed(ErlangC(service_rate=10.0), *slow)
+    policy = observed(ErlangC(Surroundings(service_rate=10.0)), *slow)
     assert policy.decide().replicas == observed(ErlangC(), seen(100.0, service_rate=5.0)).decide().replicas
 
 
 def test_more_than_all_there_are_is_all_there_are() -> None:
-    assert observed(ErlangC(replicas_max=9), seen(1e12)).decide().replicas == 9
+    assert observed(ErlangC(Surroundings(replicas_max=9)), seen(1e12)).decide().replicas == 9
 
 
 def test_without_a_service_rate_the_replicas_stay() -> None:

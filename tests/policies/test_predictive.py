@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rarera_sim import theory
-from rarera_sim.policies import Observation, Predictive, PriceAware, Scaler
+from rarera_sim.policies import Mpc, Observation, Predictive, PriceAware, Scaler, Surroundings
+from rarera_sim.policies.mpc import _Plan
 
 PERIOD, DAY = 5.0, 240.0
+AROUND = Surroundings(bound=1.0, period=PERIOD, start_up=15.0, day=DAY)
 MAKERS: dict[str, Callable[..., Any]] = {
-    "predictive": lambda **more: Predictive(bound=1.0, period=PERIOD, start_up=15.0, day=DAY, **more),
-    "price-aware": lambda **more: PriceAware(bound=1.0, period=PERIOD, start_up=15.0, day=DAY, **more),
+    "predictive": lambda **more: Predictive(AROUND, **more),
+    "price-aware": lambda **more: PriceAware(AROUND, **more),
+    "mpc": lambda **more: Mpc(AROUND, **{"late_price": 0.01, **more}),
 }
 both = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
@@ -104,8 +107,8 @@ def test_the_backlog_counts_beside_the_forecast() -> None:
 # Price
 
 
-def asked(price: float = 0.1, late_price: float = 0.0001, **more: Any) -> int:
-    policy = PriceAware(bound=0.5, late_price=late_price, **more)
+def asked(price: float = 0.1, late_price: float = 0.0001, quantile: float = 0.99) -> int:
+    policy = PriceAware(Surroundings(bound=0.5, quantile=quantile), late_price=late_price)
     policy.observe(Observation(100.0, 10.0, 0, 12, price_per_hour=price))
     return policy.decide().replicas
 
@@ -161,7 +164,7 @@ def test_history_that_another_policy_decided_is_not_its_own_error() -> None:
 @pytest.mark.parametrize("worse", [1.0, 10.0, 200.0])
 def test_the_late_share_comes_to_what_the_objective_allows_though_the_formula_errs(worse: float) -> None:
     """A world in which `worse` times as many are late as Erlang C says, up to all of them."""
-    policy = PriceAware(bound=0.5, quantile=0.98, late_price=0.0)
+    policy = PriceAware(Surroundings(bound=0.5, quantile=0.98), late_price=0.0)
     late = 0.0
     total = []
     for step in range(1, 4001):
@@ -174,7 +177,7 @@ def test_the_late_share_comes_to_what_the_objective_allows_though_the_formula_er
 
 
 def test_a_crash_does_not_double_the_fleet_for_a_day() -> None:
-    policy = PriceAware(bound=1.0)
+    policy = PriceAware(Surroundings(bound=1.0))
     shares = [0.0] * 100 + [1.0] * 20 + [0.0] * 100
     answers = []
     for step, share in enumerate(shares, start=1):
@@ -184,8 +187,43 @@ def test_a_crash_does_not_double_the_fleet_for_a_day() -> None:
 
 
 def test_the_reason_says_what_was_weighed() -> None:
-    policy = PriceAware(bound=0.5, quantile=0.95, late_price=0.001)
+    policy = PriceAware(Surroundings(bound=0.5, quantile=0.95), late_price=0.001)
     policy.observe(Observation(100.0, 10.0, 0, 12, price_per_hour=0.1))
     assert policy.decide().reason == (
         "14 at 0.1/h for about 100/s leave 0.71% late; one fewer leaves 0.77%, dearer than the replica (doubt +0.00)."
     )
+
+
+# Model-predictive control
+
+
+def planned(backlog: int = 0, replicas: int = 12, rate: float = 100.0, **more: Any) -> int:
+    policy = Mpc(Surroundings(bound=1.0), **{"late_price": 0.001, **more})
+    policy.observe(Observation(rate, 10.0, backlog, replicas, price_per_hour=0.1))
+    return policy.decide().replicas
+
+
+@pytest.mark.parametrize("backlog", [0, 50, 1000, 20_000])
+@pytest.mark.parametrize("late_price", [0.0, 1e-6, 1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("last", [1, 10, 400])
+def test_the_search_finds_the_cheapest_number_from_anywhere(backlog: int, late_price: float, last: int) -> None:
+    policy = Mpc(Surroundings(bound=1.0, replicas_max=400), late_price=late_price)
+    seen = Observation(100.0, 10.0, backlog, 12, price_per_hour=0.1)
+    policy.observe(seen)
+    policy._last = last
+    plan = _Plan(policy, seen, 10.0, 100.0, policy.forecaster.forecasts())
+    assert plan.cost(policy.decide().replicas) <= 1.01 * min(map(plan.cost, range(1, 401)))
+
+
+def test_a_dearer_late_event_and_a_longer_queue_ask_for_more() -> None:
+    by_price = [planned(late_price=price) for price in (0.0, 1e-6, 1e-5, 1e-4, 1e-3)]
+    by_backlog = [planned(backlog=backlog) for backlog in (0, 500, 2000)]
+    assert by_price == sorted(by_price)
+    assert by_backlog == sorted(by_backlog)
+    assert by_price[0] == 1
+    assert by_backlog[0] < by_backlog[-1]
+
+
+def test_a_queue_that_will_be_gone_before_the_start_up_needs_no_more() -> None:
+    # 40 replicas clear 500 in two seconds; whatever is asked for now comes after sixty.
+    assert planned(backlog=500, replicas=40) <= 40
