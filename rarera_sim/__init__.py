@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rarera_sim.adapters.archive import copy_log, export_jsonl, export_parquet, import_archive
     from rarera_sim.adapters.checkpoints import read_checkpoint, write_checkpoint
+    from rarera_sim.adapters.follow import follow
     from rarera_sim.adapters.keys import FileKeys, MemoryKeys, new_key, new_signer, read_keyring
     from rarera_sim.adapters.stores import aggregate_log, snapshots_of, upgrade_log
     from rarera_sim.adapters.urls import open_log
@@ -110,6 +111,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     # stores
     "adapters.urls": ("open_log",),
     "adapters.stores": ("aggregate_log", "snapshots_of", "upgrade_log"),
+    "adapters.follow": ("follow",),
     "adapters.archive": ("copy_log", "export_jsonl", "export_parquet", "import_archive"),
     "adapters.keys": ("FileKeys", "MemoryKeys", "new_key", "new_signer", "read_keyring"),
     "adapters.checkpoints": ("read_checkpoint", "write_checkpoint"),
@@ -191,6 +193,7 @@ __all__ = [
     "export_parquet",
     "find_event",
     "fold",
+    "follow",
     "format_timestamp",
     "id_check",
     "import_archive",

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from rarera_sim.adapters.beside import FolderCheckpoints, FolderSnapshots
+from rarera_sim.adapters.follow import follow
 from rarera_sim.adapters.memory import MemoryCheckpoints, MemoryLog, MemorySnapshots
 from rarera_sim.adapters.sqlite import SqliteCheckpoints, SqliteSnapshots
 from rarera_sim.adapters.urls import open_log
@@ -304,6 +305,26 @@ def test_a_follower_catches_up_and_then_gets_what_is_new_once_and_in_order(log):
         log.append([an_event(n) for n in range(first, first + 3)])
     resumed = Subscription(log, after=follower.checkpoint)
     assert resumed.poll().position == len(seen) + 1
+
+
+def test_following_catches_up_and_then_waits_for_what_is_new(log):
+    log.append(some_events(5))
+    waits = []
+
+    def wait(_):
+        waits.append(log.head())
+        log.append([an_event(log.head() + 1)])
+
+    seen = [recorded.position for recorded in islice(follow(log, after=2, sleep=wait), 6)]
+    assert seen == [3, 4, 5, 6, 7, 8]
+    assert waits == [5, 6, 7]
+
+
+def test_following_ends_after_a_quiet_time(log):
+    log.append(some_events(3))
+    waits = []
+    assert [each.position for each in follow(log, period=0.5, idle_max=2.0, sleep=waits.append)] == [1, 2, 3]
+    assert waits == [0.5] * 4
 
 
 def test_a_chain_known_at_a_position_is_that_of_the_events_up_to_there(log):
