@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lab bench torture notebooks clean FORCE
+.PHONY: help setup run test check format lab bench study validation torture notebooks clean FORCE
 
 help: ## list the targets
 	@echo 'RARERA: realtime and realtime response for event-driven architectures'
@@ -38,6 +38,12 @@ lab: $(READY) ## open the notebooks in JupyterLab
 
 bench: $(READY) ## time the parts against their peers, and write docs/benchmarks.md
 	$(BIN)/rarera bench $(ARGS)
+
+study: $(READY) ## compare all policies with an oracle, and write docs/scheduling.md; ARGS=--full for hours
+	$(BIN)/rarera study $(ARGS)
+
+validation: $(READY) ## hold the model against recursions, formulas and Ciw, and write docs/validation.md
+	$(BIN)/rarera validate $(ARGS)
 
 torture: $(READY) ## the long modes: a hundred kills, eight writers of 100,000 events, every bit flipped
 	RARERA_TORTURE=1 $(BIN)/python -m pytest -m torture $(ARGS)

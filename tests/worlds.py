@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from queueing import check_conservation, check_littles_law
 
 from rarera_sim.adapters.memory import MemoryBus, MemoryLog
 from rarera_sim.core.event import Event
@@ -69,4 +70,7 @@ def live(
     watchers = Watchers(journeys, capacities.append, periods.append)
     world = World(system, workload, services, transport, ports, policy or Fixed(5), streams, watchers)
     finished = world.run(drain_max=drain_max)
-    return Lived(world, ports, finished, journeys.frame(), capacities, periods)
+    table = journeys.frame()
+    check_conservation(table, finished)
+    check_littles_law(table)
+    return Lived(world, ports, finished, table, capacities, periods)

@@ -103,13 +103,15 @@ class _Unsound(Exception):
 
 
 class _Page(NamedTuple):
-    """Some events, column by column; bodies a line each."""
+    """Some events, column by column; bodies a line each, `name_bytes` those of a row's stream, type and source."""
 
     positions: Integers
     ids: bytes
     streams: pl.Series
+    processors: pl.Series
     types: pl.Series
     sources: pl.Series
+    name_bytes: Integers
     sequences: Integers
     bodies: bytes
 
@@ -125,17 +127,49 @@ def _pages(log: EventLog, query: Query) -> Iterator[_Page] | None:
 
 
 def _of_sqlite(pages: Iterator[Columns], names: dict[int, str]) -> Iterator[_Page]:
+    # What is known of a name is found out once, not for every row that has it.
     plain = pl.Series([names.get(number, "") for number in range(max(names, default=0) + 1)], dtype=pl.String)
+    processors, sizes = _processors(plain), _sizes(plain)
     for page in pages:
-        streams, types, sources = (plain.gather(_integers(text)) for text in (page.streams, page.types, page.sources))
+        numbers = [_integers(text) for text in (page.streams, page.types, page.sources)]
+        streams, types, sources = (plain.gather(each) for each in numbers)
         yield _Page(
-            _integers(page.positions), page.ids, streams, types, sources, _integers(page.sequences), page.bodies
+            _integers(page.positions),
+            page.ids,
+            streams,
+            processors.gather(numbers[0]),
+            types,
+            sources,
+            sum(sizes[each] for each in numbers),
+            _integers(page.sequences),
+            page.bodies,
         )
 
 
 def _of_postgres(page: Sequence[Any]) -> _Page:
-    positions, ids, streams, types, sources, sequences, bodies = page
-    return _Page(_eights(positions), ids, _lines(streams), _lines(types), _lines(sources), _eights(sequences), bodies)
+    positions, ids, *texts, sequences, bodies = page
+    names = [_lines(text) for text in texts]
+    streams, types, sources = names
+    name_bytes = sum(_sizes(name) for name in names)
+    return _Page(
+        _eights(positions),
+        ids,
+        streams,
+        _processors(streams),
+        types,
+        sources,
+        name_bytes,
+        _eights(sequences),
+        bodies,
+    )
+
+
+def _processors(streams: pl.Series) -> pl.Series:
+    return streams.str.split_exact("/", 1).struct.field("field_0")
+
+
+def _sizes(names: pl.Series) -> Integers:
+    return names.str.len_bytes().to_numpy().astype(np.int64)
 
 
 def _frame(page: _Page, verify: bool) -> pl.DataFrame:
@@ -159,7 +193,7 @@ def _frame(page: _Page, verify: bool) -> pl.DataFrame:
             "position": page.positions,
             "id": _views(page.ids, id_starts, id_starts + ID_BYTES, pa.binary_view()),
             "stream": page.streams,
-            "processor": page.streams.str.split_exact("/", 1).struct.field("field_0"),
+            "processor": page.processors,
             "type": page.types,
             "source": page.sources,
             "sequence": page.sequences,
@@ -174,8 +208,7 @@ def _data_starts(page: _Page, letters: Bytes, starts: Integers, ends: Integers, 
     """Where the data of each body begins."""
     names = [page.streams, page.types, page.sources]
     digits = np.searchsorted(_POWERS, page.sequences, side="right") + 1
-    lengths = sum(name.str.len_bytes().to_numpy().astype(np.int64) for name in names) + digits
-    at = starts + lengths + len('["","","",,')
+    at = starts + page.name_bytes + digits + len('["","","",,')
     usual = at + len(_USUAL) < ends
     within = np.where(usual, at, 0)
     for offset, letter in enumerate(_USUAL):

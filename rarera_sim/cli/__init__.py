@@ -21,9 +21,15 @@ from rarera_sim.core.errors import BadInput, RareraError
 
 COMMANDS = Commands(
     {
+        "app": "rarera_sim.cli.app:app",
         "bench": "rarera_sim.cli.bench:bench",
+        "init": "rarera_sim.cli.init:init",
         "log": "rarera_sim.cli.log:log",
+        "report": "rarera_sim.cli.report:report",
         "run": "rarera_sim.cli.run:run",
+        "study": "rarera_sim.cli.study:study",
+        "sweep": "rarera_sim.cli.sweep:sweep",
+        "validate": "rarera_sim.cli.validate:validate",
     }
 )
 

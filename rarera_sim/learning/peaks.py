@@ -7,8 +7,8 @@ rate but the *required rate*: the least capacity with which nothing that arrives
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 
 # The grid of log(required / reference): from an eighth to twenty times the reference, in steps of 5 %.
 _LOW, _STEP, _BINS = -2.0, 0.05, 100
-_HEARD = 0.01  # weight below which an expert is not asked
-_LEVELS = (0.7, 0.95)  # of the regression that serves as a reference
+_HEARD = 0.01  # weight below which an expert is not asked: halves the time, moves no decision measured
+_LEVELS = (0.7, 0.95)  # of the regression that serves as a reference: its middle and its high
 _LONG = 120  # periods of the level that everything is measured by: half an hour of 15 s
 _RECENT = 40  # periods in which a burst is "just over": ten minutes of 15 s
 _SLOTS = 120  # of an hour, for what a calendar repeats: half a minute each
@@ -133,6 +133,10 @@ _EXPERTS = (
 )  # fmt: skip
 
 
+def _dated(reference: int, kind: int) -> bool:
+    return reference == _YESTERDAY or kind in (_SLOT, _HOUR)
+
+
 class PeakForecaster:
     """Distribution of the required rate of the next periods: a mixture of experts, each with histograms of its own.
 
@@ -161,7 +165,11 @@ class PeakForecaster:
     lean
         Samples that the expert's first histogram counts for in each of its others.
     learning_rate
-        Of the weights: below 1, as forecasts of neighbouring periods overlap.
+        Of the weights, in (0, 1]: below 1, as forecasts of neighbouring periods overlap.
+    share
+        Of the weight that is dealt out evenly each time, in (0, 1).
+    calendar
+        Whether experts that know the time of day are heard.
 
     Examples
     --------
@@ -192,13 +200,19 @@ class PeakForecaster:
         lean: float = 20.0,
         learning_rate: float = 0.2,
         share: float = 1e-3,
+        calendar: bool = True,
     ) -> None:
         for name, value in (("period", period), ("horizon", horizon), ("day", day)):
             if not 0.0 < value < math.inf:
                 raise ValueError(f"{name} must be > 0 s, got {value!r}")
         if not 0.0 <= slack < math.inf:
             raise ValueError(f"slack must be >= 0 s, got {slack!r}")
+        if not 0.0 < learning_rate <= 1.0:
+            raise ValueError(f"learning_rate must be > 0 and <= 1, got {learning_rate!r}")
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"share must be > 0 and < 1, got {share!r}")
         self.period = period
+        self.horizon = horizon
         self.periods = max(1, math.ceil(horizon / period - 1e-9))
         self.slack = slack
         self.day = day
@@ -206,23 +220,28 @@ class PeakForecaster:
         self.lean = lean
         self.learning_rate = learning_rate
         self.share = share
+        self.calendar = calendar
         self._per_day = max(1, round(day / period))
         self._rates: list[float] = []
         self._waiting: list[tuple[_Situation, Floats, float]] = []  # forecasts whose future is not over yet
         self._level = self._smooth = self._lately = 0.0
         self._count = 0
         self._regression = _Regression(_LEVELS, 9, 0.1)
-        starts = np.cumsum([0, *(_SIZES[kind] for _, kind in _EXPERTS)])
+        self._experts = experts = _EXPERTS if calendar else tuple(each for each in _EXPERTS if not _dated(*each))
+        starts = np.cumsum([0, *(_SIZES[kind] for _, kind in experts)])
         self._starts = starts[:-1].astype(np.int64)
         # Where nothing is known yet: about the reference, with tails on both sides.
         prior = np.exp(-np.abs((np.arange(_BINS) + 0.5) * _STEP + _LOW) / 0.3)
         self._prior = prior / prior.sum()
         self._histograms = np.zeros((int(starts[-1]), _BINS))
         self._seen = np.zeros(int(starts[-1]))
-        self._first = np.array([_EXPERTS.index((reference, _ANY)) for reference, _ in _EXPERTS])
-        self._second = np.array([_EXPERTS.index((reference, _STATE if kind == _SLOT else _ANY)) for reference, kind in _EXPERTS])
-        self._references = np.array([reference for reference, _ in _EXPERTS])
-        self._weights = np.full(len(_EXPERTS), 1.0 / len(_EXPERTS))
+        self._first = np.array([experts.index((reference, _ANY)) for reference, _ in experts])
+        # A half minute of the hour leans on what is known of how busy it is.
+        self._second = np.array(
+            [experts.index((reference, _STATE if kind == _SLOT else _ANY)) for reference, kind in experts]
+        )
+        self._references = np.array([reference for reference, _ in experts])
+        self._weights = np.full(len(experts), 1.0 / len(experts))
         self._now: _Situation | None = None
 
     @property
@@ -262,6 +281,52 @@ class PeakForecaster:
         shares /= shares.sum()
         rates = np.exp(_LOW + _STEP * (lowest + 1 + np.arange(len(shares))))
         return Forecast(rates, shares)
+
+    def state(self) -> dict[str, Any]:
+        """What it has learned, forecasts that are still open included, as JSON holds it."""
+        rows = np.flatnonzero(self._seen > 0.0)
+        situations = [situation for situation, _, _ in self._waiting]
+        return {
+            "rates": list(self._rates),
+            "level": self._level,
+            "smooth": self._smooth,
+            "lately": self._lately,
+            "count": self._count,
+            "weights": self._weights.tolist(),
+            "regression": self._regression.weights.tolist(),
+            "squares": self._regression.squares.tolist(),
+            "rows": rows.tolist(),
+            "seen": self._seen[rows].tolist(),
+            "histograms": [_sparse(row) for row in self._histograms[rows]],
+            "open_rows": [situation.rows.tolist() for situation in situations],
+            "open_logs": [situation.logs.tolist() for situation in situations],
+            "open_features": [x.tolist() for _, x, _ in self._waiting],
+            "open_levels": [level for _, _, level in self._waiting],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._rates = [float(rate) for rate in state["rates"]]
+        self._level, self._smooth, self._lately = (float(state[name]) for name in ("level", "smooth", "lately"))
+        self._count = int(state["count"])
+        experts, features = len(self._weights), self._regression.weights.shape[1]
+        self._weights = shaped(state["weights"], (experts,))
+        self._regression.weights = shaped(state["regression"], self._regression.weights.shape)
+        self._regression.squares = shaped(state["squares"], self._regression.squares.shape)
+        rows = np.array(state["rows"], dtype=np.int64)
+        if len(rows) != len(state["histograms"]) or (len(rows) and rows.min() < 0):
+            raise ValueError("there must be one histogram for each row")
+        self._seen[rows] = shaped(state["seen"], (len(rows),))
+        for row, (bins, counts) in zip(rows, state["histograms"], strict=True):
+            self._histograms[row, bins] = shaped(counts, (len(bins),))
+        self._waiting = []
+        opened = (state[name] for name in ("open_rows", "open_logs", "open_features", "open_levels"))
+        for places, logs, x, level in zip(*opened, strict=True):
+            whose = shaped(places, (experts,)).astype(np.int64)
+            if whose.min() < 0 or whose.max() >= len(self._seen):
+                raise ValueError("a forecast is of a histogram that there is not")
+            self._now = _Situation(whose, shaped(logs, (experts,)))
+            self._waiting.append((self._now, shaped(x, (features,)), float(level)))
 
     def _hear(self, rate: float) -> None:
         rates = self._rates
@@ -310,7 +375,7 @@ class PeakForecaster:
         of_day = time % self.day / self.day
         slot, hour = int(of_day * 24.0 % 1.0 * _SLOTS), int(of_day * 24.0)
         places = (0, states, slot * 9 + states, hour * 3 + state)
-        rows = self._starts + np.array([places[kind] for _, kind in _EXPERTS])
+        rows = self._starts + np.array([places[kind] for _, kind in self._experts])
         logs = np.log(np.maximum(references, 1.0 / self.period))[self._references]
         return _Situation(rows, logs)
 
@@ -347,3 +412,17 @@ class PeakForecaster:
         full = self._seen >= 2 * self.memory
         self._histograms[full] *= 0.5
         self._seen[full] *= 0.5
+
+
+def _sparse(row: Floats) -> tuple[list[int], list[float]]:
+    """Where a histogram holds something, and what."""
+    bins = np.flatnonzero(row)
+    return bins.tolist(), row[bins].tolist()
+
+
+def shaped(values: Any, shape: tuple[int, ...]) -> Floats:
+    """Numbers that were written down, if they are as many as they should be."""
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"numbers must have the shape {shape}, got {array.shape}")
+    return array

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rarera_sim.core.errors import BadInput
+from rarera_sim.learning.calibration import Budget, Rehearsal
 from rarera_sim.learning.failures import GammaRate, Reliability
 from rarera_sim.learning.intervals import AdaptiveConformal, QuantileTracker
+from rarera_sim.learning.peaks import PeakForecaster
 from rarera_sim.learning.rates import FanForecaster, LastValue, LinearQuantile, RateForecaster, SeasonalNaive
 from rarera_sim.learning.series import HoltWinters
 from rarera_sim.learning.services import ServiceEstimate, ServiceProfile, StartUp
@@ -57,6 +59,12 @@ KINDS: dict[str, Kind] = {
         Kind(ServiceEstimate, ("half_life",)),
         Kind(ServiceProfile, ("half_life", "speed_weight")),
         Kind(StartUp, ("prior", "window")),
+        Kind(
+            PeakForecaster,
+            ("period", "horizon", "slack", "day", "memory", "lean", "learning_rate", "share", "calendar"),
+        ),
+        Kind(Rehearsal, ("period", "start_up", "slack", "day", "patience", "late_last")),
+        Kind(Budget, ("share", "gain")),
         Kind(GammaRate, ("prior_events", "prior_exposure", "half_life")),
         Kind(
             Reliability, ("mtbf:failures.prior_mean", "repair_time:repairs.prior_mean", "weight:failures.prior_events")
@@ -126,7 +134,7 @@ def from_state(state: Mapping[str, Any]) -> Any:
             model.restore(state["state"])
     except BadInput:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise BadInput(f"a {name} cannot be read: {error}") from error
     return model
 

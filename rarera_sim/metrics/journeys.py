@@ -4,7 +4,7 @@ A frame of journeys has one row per event, in the order of creation:
 
 | column | is |
 | --- | --- |
-| `event_id` | UID, 32 bytes |
+| `event_id` | UID, 32 bytes; null where events have no content |
 | `created_s`, `received_s`, `recorded_s`, `started_s`, `finished_s` | first time at the stage, seconds since the run began; null if never |
 | `response_s` | `finished_s - received_s`: from receipt until the processor is done |
 | `end_to_end_s` | `finished_s - created_s`: with the network, and with what it took to make a loss good |
@@ -13,7 +13,15 @@ A frame of journeys has one row per event, in the order of creation:
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Sequence
+from math import nan
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rarera_sim.core.event import EventId
 from rarera_sim.core.trace import Stage, Step
@@ -22,7 +30,7 @@ FIRST = (Stage.CREATED, Stage.RECEIVED, Stage.RECORDED, Stage.STARTED, Stage.FIN
 COUNTS = tuple(stage for name, stage in vars(Stage).items() if name.isupper())
 
 _PLACE = {stage: place for place, stage in enumerate(FIRST)}
-_COUNT = {stage: len(FIRST) + place for place, stage in enumerate(COUNTS)}
+_GROWTH = 4096
 
 
 def column_of(stage: str) -> str:
@@ -34,8 +42,27 @@ def column_of(stage: str) -> str:
     return stage.replace(" ", "_")
 
 
+class Chunk(Protocol):
+    """Services of events without content, as the model tells them (see `simulation.direct.Served`)."""
+
+    @property
+    def numbers(self) -> NDArray[np.int64]: ...
+    @property
+    def received(self) -> NDArray[np.float64]: ...
+    @property
+    def started(self) -> NDArray[np.float64]: ...
+    @property
+    def finished(self) -> NDArray[np.float64]: ...
+
+
 class Journeys:
-    """A tracer that keeps the way of every event: some 0.4 kB each.
+    """Keeps the way of every event: 40 bytes each where nothing goes wrong, and its UID.
+
+    Parameters
+    ----------
+    spill
+        A folder for Parquet files, to which services of events without content are written instead of being kept:
+        memory then does not grow with their number. `scan` reads them.
 
     Examples
     --------
@@ -46,34 +73,130 @@ class Journeys:
     (1.5, 2.0, 1)
     """
 
-    def __init__(self) -> None:
-        self._rows: dict[EventId, list[float | int | None]] = {}
+    def __init__(self, spill: Path | None = None) -> None:
+        self._first = [array("d") for _ in FIRST]
+        self._room = 0
+        self._count = 0
+        # Repeated visits to the stages that come once as a rule, and all visits to the others; by number.
+        self._more: dict[str, dict[int, int]] = {stage: {} for stage in COUNTS}
+        self._numbers: dict[EventId, int] = {}
+        self._chunks: list[Chunk] = []
+        self._kept: list[Chunk] = []
+        self._kept_count = 0
+        self._spill = spill
+        self._files = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def __call__(self, step: Step) -> None:
+        """A step of an event that is known by its UID."""
         time, stage, event_id, _ = step
-        row = self._rows.get(event_id)
-        if row is None:
-            row = self._rows[event_id] = [None] * len(FIRST) + [0] * len(COUNTS)
-        place = _PLACE.get(stage)
-        if place is not None and row[place] is None:
-            row[place] = time
-        row[_COUNT[stage]] += 1  # type: ignore[operator]
+        number = self._numbers.get(event_id)
+        if number is None:
+            number = self._numbers[event_id] = len(self._numbers)
+        self.note(stage, number, time)
 
-    def frame(self) -> pl.DataFrame:
-        """All journeys so far; columns in the module's docstring."""
-        columns = list(zip(*self._rows.values(), strict=True)) or [()] * (len(FIRST) + len(COUNTS))
-        table: dict[str, pl.Series] = {"event_id": pl.Series(list(self._rows), dtype=pl.Binary)}
-        for stage in FIRST:
-            table[f"{column_of(stage)}_s"] = pl.Series(columns[_PLACE[stage]], dtype=pl.Float64)
+    def note(self, stage: str, number: int, time: float) -> None:
+        """An event, by its number in the order of creation, is at a stage."""
+        if number >= self._count:
+            self._grow(number + 1)
+        place = _PLACE.get(stage)
+        if place is not None:
+            first = self._first[place]
+            if first[number] != first[number]:  # NaN: not yet
+                first[number] = time
+                return
+        more = self._more[stage]
+        more[number] = more.get(number, 0) + 1
+
+    def serve(self, chunk: Chunk) -> None:
+        """Services of events without content, in any order."""
+        if not self._spill:
+            self._chunks.append(chunk)
+            return
+        # Small files are slow to read, so that some are gathered.
+        self._kept.append(chunk)
+        self._kept_count += len(chunk.numbers)
+        if self._kept_count >= _SPILL_COUNT:
+            self._write()
+
+    def _write(self) -> None:
+        assert self._spill is not None, "nowhere to write"
+        kept, self._kept, self._kept_count = self._kept, [], 0
+        if kept:
+            table = _table_of(kept)
+            table.write_parquet(self._spill / f"journeys-{self._files:06d}.parquet", compression="lz4")
+            self._files += 1
+
+    def scan(self) -> pl.LazyFrame:
+        """What was spilled: `number`, `received_s`, `started_s`, `finished_s`, `response_s`, in order of finish."""
+        assert self._spill is not None, "nothing was spilled"
+        self._write()
+        return pl.scan_parquet(self._spill / "journeys-*.parquet")
+
+    def _grow(self, count: int) -> None:
+        self._count = count
+        if count > self._room:
+            fresh = array("d", [nan]) * (max(_GROWTH, count // 4) + count - self._room)
+            for first in self._first:
+                first.extend(fresh)
+            self._room = len(self._first[0])
+
+    def frame(self, ids: Sequence[EventId] | None = None, arrivals: NDArray[np.float64] | None = None) -> pl.DataFrame:
+        """All journeys so far; columns in the module's docstring.
+
+        Parameters
+        ----------
+        ids
+            UID of each event by its number, where they were noted by number.
+        arrivals
+            Arrival times of events without content: they are created, received and recorded then.
+        """
+        count = self._count if arrivals is None else len(arrivals)
+        if ids is None and arrivals is None:
+            ids = list(self._numbers)
+        if count > self._count:
+            self._grow(count)
+        firsts = [np.frombuffer(first)[:count].copy() for first in self._first]
+        counts = {stage: np.zeros(count, dtype=np.int64) for stage in COUNTS}
+        if arrivals is not None:
+            for stage in (Stage.CREATED, Stage.RECEIVED, Stage.RECORDED):
+                firsts[_PLACE[stage]][:] = arrivals
+            for chunk in self._chunks:
+                firsts[_PLACE[Stage.STARTED]][chunk.numbers] = chunk.started
+                firsts[_PLACE[Stage.FINISHED]][chunk.numbers] = chunk.finished
+        for stage, more in self._more.items():
+            if more:
+                counts[stage][np.fromiter(more, np.int64, len(more))] = np.fromiter(more.values(), np.int64, len(more))
+        table: dict[str, pl.Series] = {
+            "event_id": pl.Series(ids, dtype=pl.Binary)
+            if ids is not None
+            else pl.Series([None] * count, dtype=pl.Binary)
+        }
+        for stage, place in _PLACE.items():
+            table[f"{column_of(stage)}_s"] = pl.Series(firsts[place], nan_to_null=True)
+            counts[stage] += ~np.isnan(firsts[place])
         for stage in COUNTS:
-            table[column_of(stage)] = pl.Series(columns[_COUNT[stage]], dtype=pl.Int64)
+            table[column_of(stage)] = pl.Series(counts[stage])
         return pl.DataFrame(table).with_columns(
             response_s=pl.col("finished_s") - pl.col("received_s"),
             end_to_end_s=pl.col("finished_s") - pl.col("created_s"),
         )
+
+
+def _table_of(chunks: Iterable[Chunk]) -> pl.DataFrame:
+    chunks = list(chunks)
+    table = {
+        "number": np.concatenate([chunk.numbers for chunk in chunks]),
+        "received_s": np.concatenate([chunk.received for chunk in chunks]),
+        "started_s": np.concatenate([chunk.started for chunk in chunks]),
+        "finished_s": np.concatenate([chunk.finished for chunk in chunks]),
+    }
+    return pl.DataFrame(table).with_columns(response_s=pl.col("finished_s") - pl.col("received_s"))
+
+
+_SPILL_COUNT = 500_000
 
 
 def between(journeys: pl.DataFrame, since: float, until: float) -> pl.DataFrame:

@@ -26,6 +26,7 @@ from rarera_sim.policies.knative import Knative
 from rarera_sim.policies.mpc import Mpc
 from rarera_sim.policies.predictive import Predictive
 from rarera_sim.policies.queueing import ErlangC, SquareRootStaffing
+from rarera_sim.policies.rarera import Rarera
 from rarera_sim.policies.staffing import Surroundings
 from rarera_sim.policies.threshold import Threshold
 from rarera_sim.policies.tuning import Range
@@ -55,6 +56,7 @@ __all__ = [
     "Predictive",
     "PriceAware",
     "Range",
+    "Rarera",
     "Scaler",
     "SquareRootStaffing",
     "Surroundings",
@@ -83,6 +85,7 @@ POLICIES: dict[str, type] = {
     "bandit": Bandit,
     "delayed-off": DelayedOff,
     "alarm": Alarm,
+    "rarera": Rarera,
 }
 
 SURROUNDINGS: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens offline, asks no network for anything, and says how it came about."""
+"""The page: one HTML file that opens offline, asks no network for anything, and says how it came about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import contextlib
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,20 +16,32 @@ from typing import Any, NamedTuple
 import jinja2
 import plotly.graph_objects as go
 import polars as pl
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from rarera_sim.core.errors import BadInput
+from rarera_sim.experiments.run import Run
+from rarera_sim.experiments.statistics import mean_interval
 from rarera_sim.policies import POLICIES
-from rarera_sim.reports import Compared
+from rarera_sim.reports import Compared, frames
+from rarera_sim.reports.bibliography import bibliography
 from rarera_sim.reports.figures import (
     CONFIG,
+    availability_timeline,
     backlog_and_replicas,
     cost_against_p99,
+    cost_and_energy,
     funnel,
+    latency_breakdown,
     latency_quantiles,
+    pareto_front,
+    replicas_and_decisions,
+    response_distribution,
+    response_over_time,
     thinned,
 )
+from rarera_sim.reports.figures.money import RUNS_MIN
+from rarera_sim.reports.stored import PLACE, json_script, packed, parquet
 from rarera_sim.reports.tables import EFFORT, INTEGRITY, QUALITY, Section, estimate, footnote
 from rarera_sim.reports.words import summary
 
@@ -45,20 +58,52 @@ DIFFERENCES = {"cost": ("cost [USD]", 1.0, 4), "p99_s": ("p99 [s]", 1.0, 2), "on
 
 
 class Exhibit(NamedTuple):
-    """A figure with its data, as the page shows it."""
+    """A figure, its name, and the numbers that it draws."""
 
     name: str
-    title: str
-    alt: str
-    height: int
-    figure: Markup
-    data: str
+    figure: go.Figure
+    data: pl.DataFrame
+
+    @property
+    def title(self) -> str:
+        return str(self.figure.layout.title.text)
+
+    @property
+    def alt(self) -> str:
+        return str(self.figure.layout.meta["alt"])
+
+    @property
+    def height(self) -> int:
+        return int(self.figure.layout.height)
+
+    @property
+    def drawn(self) -> Markup:
+        """What Plotly needs, without the title: a page has a heading of its own, which a screen reader finds."""
+        figure = json.loads(self.figure.to_json())
+        layout = figure["layout"]
+        layout.pop("title", None)
+        layout["margin"] = {**layout.get("margin", {}), "t": max(40, (self.figure.layout.margin.t or 90) - 36)}
+        return _script(figure)
+
+    @property
+    def csv(self) -> str:
+        return _download(self.data.write_csv(float_precision=4).encode(), "text/csv")
+
+    @property
+    def parquet(self) -> str:
+        return _download(parquet(self.data), "application/vnd.apache.parquet")
 
 
-def write_page(comparison: Compared, path: str | os.PathLike[str]) -> Path:
+def write_page(comparison: Compared, path: str | os.PathLike[str], *, runs: Sequence[Run] = ()) -> Path:
     """Write the report of a comparison, whole or not at all; the path it was written to.
 
     The same comparison gives the same bytes.
+
+    Parameters
+    ----------
+    runs
+        Runs to look into more closely: each adds its response over time, by stage and in full, its decisions, its
+        processors and its costs.
 
     Raises
     ------
@@ -68,7 +113,7 @@ def write_page(comparison: Compared, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     # Beside the target, so that the last step is a rename within one file system: a reader sees the old or the new.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    text = render(comparison)
+    text = render(comparison, runs=runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,8 +131,8 @@ def write_page(comparison: Compared, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def render(comparison: Compared) -> str:
-    """The report as text."""
+def render(comparison: Compared, *, runs: Sequence[Run] = (), paper: bool = False) -> str:
+    """The report as text; for `paper`, without what only a screen can use."""
     rows = comparison.rows
     environment = jinja2.Environment(
         autoescape=True,
@@ -106,14 +151,19 @@ def render(comparison: Compared) -> str:
         footnote=footnote(comparison),
         sections=SECTIONS,
         cells=lambda section: _cells(comparison, section),
-        results=_download(pl.DataFrame(list(rows), infer_schema_length=None).write_csv(), "text/csv"),
-        replications=_download(comparison.measures.write_csv(), "text/csv"),
-        differences=_differences(comparison),
-        exhibits=_exhibits(comparison),
+        results=_download(pl.DataFrame(list(rows), infer_schema_length=None).write_csv().encode(), "text/csv"),
+        replications=_download(comparison.measures.write_csv().encode(), "text/csv"),
+        differences=differences(comparison),
+        exhibits=exhibits(comparison, runs),
         transports={name: TRANSPORTS.get(name, "") for name in _once(row["transport"] for row in rows)},
-        policies={name: _policy(name) for name in _once(row["policy"] for row in rows)},
+        policies={name: policy_words(name) for name in _once(row["policy"] for row in rows)},
+        literature=literature(comparison),
+        again=again(comparison),
         toml=toml,
-        toml_download=_download(toml, "application/toml"),
+        toml_download=_download(toml.encode(), "application/toml"),
+        place=PLACE,
+        data="" if paper else json_script(packed(comparison)),
+        paper=paper,
         config=_script(CONFIG),
         plotly=_library(),
     )
@@ -126,7 +176,7 @@ def _cells(comparison: Compared, section: Section) -> list[tuple[str, list[Any]]
     ]
 
 
-def _differences(comparison: Compared) -> list[tuple[str, str, str, str, str]]:
+def differences(comparison: Compared) -> list[tuple[str, str, str, str, str]]:
     """Each paired difference in words: configuration, against, measure, difference, and what follows from it."""
     shown = []
     seen: set[tuple[str, str, str]] = set()
@@ -150,36 +200,83 @@ def _differences(comparison: Compared) -> list[tuple[str, str, str, str, str]]:
     return shown
 
 
-def _exhibits(comparison: Compared) -> list[Exhibit]:
+def exhibits(comparison: Compared, runs: Sequence[Run] = ()) -> list[Exhibit]:
+    """The figures of a report with their data: those of the comparison, then those of each run."""
     rows, objective = comparison.rows, comparison.scenario.objective
     promise = {"bound": objective.bound, "quantile": objective.quantile}
     frame = pl.DataFrame(list(rows), infer_schema_length=None)
-    return [
-        _exhibit(
+    shown = [
+        Exhibit(
             "backlog-and-replicas",
             backlog_and_replicas(comparison.load, comparison.crashes),
             thinned(comparison.load)[0],
         ),
-        _exhibit("response-time-by-quantile", latency_quantiles(comparison.quantiles, **promise), comparison.quantiles),
-        _exhibit("cost-against-response-time", cost_against_p99(rows, **promise), _columns(frame, ("cost", "p99_s"))),
-        _exhibit(
+        Exhibit("response-time-by-quantile", latency_quantiles(comparison.quantiles, **promise), comparison.quantiles),
+        Exhibit("cost-against-response-time", cost_against_p99(rows, **promise), _columns(frame, ("cost", "p99_s"))),
+    ]
+    # Of fewer runs there is no ellipse, and the figure before it says all.
+    if comparison.replications >= ELLIPSE_MIN:
+        measures = comparison.measures.select("configuration", "replication", "cost", "p99_s")
+        shown.append(Exhibit("pareto-front", pareto_front(measures, bound=objective.bound), measures))
+    shown.append(
+        Exhibit(
             "from-sent-to-state",
             funnel(rows),
-            _columns(frame, ("sent", "recorded", "lost", "repeated", "damaged")),
+            _columns(frame, ("sent", "recorded", "lost", "repeated", "late", "damaged")),
+        )
+    )
+    for number, run in enumerate(runs, start=1):
+        shown += _looked_into(run, number)
+    if runs:
+        paid = frames.costs(runs)
+        shown.append(Exhibit("cost-and-energy", cost_and_energy(paid), paid))
+    return shown
+
+
+ELLIPSE_MIN = RUNS_MIN
+
+
+def _looked_into(run: Run, number: int) -> Iterator[Exhibit]:
+    objective, label = run.scenario.objective, run.configuration.label
+    promise: dict[str, Any] = {"bound": objective.bound, "quantile": objective.quantile}
+    last = float(run.load["time_s"].max() or 0.0)  # type: ignore[arg-type]
+    # About a hundred windows, of whole control periods.
+    period = run.scenario.control.period
+    windows = frames.response_windows(run.journeys, window=period * max(1, round(last / period / 100.0)))
+    times = run.journeys.select(pl.lit(label).alias("configuration"), pl.col("response_s"))
+    stages = frames.stage_times(run.journeys)
+    drawn = (
+        (
+            "response-over-time",
+            response_over_time(windows, alarms=frames.alarms(run.load, objective.quantile), **promise),
+            windows,
         ),
-    ]
+        ("response-by-stage", latency_breakdown(stages), stages),
+        ("response-distribution", response_distribution(times, **promise), times),
+        ("replicas-and-decisions", replicas_and_decisions(run.load, run.crashes), run.load),
+        ("availability", availability_timeline(run.leases, run.crashes), run.leases),
+    )
+    for name, figure, data in drawn:
+        figure.update_layout(title_text=f"{figure.layout.title.text}, {escape(label)}")
+        yield Exhibit(f"{name}-{number}", figure, data)
+
+
+def literature(comparison: Compared) -> list[tuple[str, str]]:
+    """The bibliography: each entry, and what of ours cites it."""
+    statistics = (mean_interval,) if comparison.replications > 1 else ()
+    drawn = (pareto_front,) if comparison.replications >= ELLIPSE_MIN else ()
+    names = _once(row["policy"] for row in comparison.rows)
+    return [(entry.text, ", ".join(entry.cited_by)) for entry in bibliography(names, (*statistics, *drawn))]
+
+
+def again(comparison: Compared) -> str:
+    """The one command that makes the comparison again from the scenario that the report holds."""
+    words = ["rarera", "run", "--scenario", f"{comparison.scenario.name}.toml"]
+    return shlex.join([*words, "--seed", str(comparison.seed), "--replications", str(comparison.replications)])
 
 
 def _columns(frame: pl.DataFrame, measures: Sequence[str]) -> pl.DataFrame:
     return frame.select("configuration", *(f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")))
-
-
-def _exhibit(name: str, figure: go.Figure, data: pl.DataFrame) -> Exhibit:
-    title, alt, height = figure.layout.title.text, figure.layout.meta["alt"], figure.layout.height
-    # The page has a heading of its own, which a screen reader finds.
-    figure.update_layout(title_text=None, margin_t=max(40, (figure.layout.margin.t or 90) - 36))
-    drawn = _script(json.loads(figure.to_json()))
-    return Exhibit(name, title, alt, height, drawn, _download(data.write_csv(float_precision=4), "text/csv"))
 
 
 def _script(value: Mapping[str, Any]) -> Markup:
@@ -194,11 +291,12 @@ def _library() -> Markup:
     return Markup(get_plotlyjs().replace("</script", "<\\/script"))
 
 
-def _download(text: str, kind: str) -> str:
-    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
+def _download(content: bytes, kind: str) -> str:
+    charset = ";charset=utf-8" if kind.startswith("text/") or kind.endswith("toml") else ""
+    return f"data:{kind}{charset};base64,{base64.b64encode(content).decode()}"
 
 
-def _policy(name: str) -> str:
+def policy_words(name: str) -> str:
     """The first sentence of what a policy's class says of itself."""
     policy = POLICIES.get(name)
     return (inspect.getdoc(policy) or "").partition("\n")[0] if policy else ""

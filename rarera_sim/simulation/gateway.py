@@ -13,7 +13,7 @@ from typing import Any
 import simpy
 
 from rarera_sim.core.bus import EVERYTHING, EventBus, Notification, notification
-from rarera_sim.core.event import EventId, Frame, Recorded
+from rarera_sim.core.event import Frame, Recorded
 from rarera_sim.core.inbox import Corrupt, Inbox, Order
 from rarera_sim.core.log import EventLog
 from rarera_sim.core.projection import Materialised, Projection
@@ -65,7 +65,8 @@ class LogTransport:
         self._materialised = Materialised(ports.projection)
         self._materialised.position = ports.log.head()
         self._waiting = 0
-        self._numbers: dict[EventId, int] = {}  # of events recorded and not yet finished
+        self._numbers: dict[int, int] = {}  # by position, of events recorded and not yet finished
+        self._publishing = self._heard = False
         self._asked: dict[str, int] = {}
         ports.bus.listen([EVERYTHING], self._rung)
         after(env, settings.ring_period, self._look)
@@ -105,21 +106,32 @@ class LogTransport:
             self._refuse(number)
 
     def _committed(self, batch: Batch, appended: list[Recorded]) -> None:
-        fresh = {recorded.event.id for recorded in appended}
         self._waiting += len(appended)
         received: dict[str, list[int]] = {}
+        numbers, note = self._numbers, self._note
+        fresh = iter(appended)  # in the order of the batch, without the repeats
+        recorded = next(fresh, None)
         for event, number in batch:
-            received.setdefault(event.source, []).append(event.sequence)
-            if event.id in fresh:
-                self._numbers[event.id] = number
-                self._note(Stage.RECORDED, number)
+            source = received.get(event.source)
+            if source is None:
+                source = received[event.source] = []
+            source.append(event.sequence)
+            if recorded is not None and (recorded.event is event or recorded.event.id == event.id):
+                numbers[recorded.position] = number
+                note(Stage.RECORDED, number)
+                recorded = next(fresh, None)
             else:
                 self._refuse(number)
+        assert recorded is None, "the log recorded what it was not given"
         # After the commit, never before: a bell that rings for what is not there yet is a lie.
-        self._bus.publish([notification(recorded) for recorded in appended])
+        self._publishing, self._heard = True, False
+        self._bus.publish([notification(each) for each in appended])
+        self._publishing = False
+        if self._heard:
+            self._rung(None)
         # Repeats are acknowledged again: their source has not heard of the first time.
-        for source, sequences in received.items():
-            self._channel.reply(self._producer.acknowledge, (source, tuple(sequences)))
+        for name, sequences in received.items():
+            self._channel.reply(self._producer.acknowledge, (name, tuple(sequences)))
 
     def _refuse(self, number: int) -> None:
         self._note(Stage.DETECTED_REPEAT, number)
@@ -143,7 +155,7 @@ class LogTransport:
         if recorded is None:
             return None
         self._waiting -= 1
-        return Work(self._numbers[recorded.event.id], recorded.event, recorded)
+        return Work(self._numbers[recorded.position], recorded.event, recorded)
 
     def finish(self, work: Work) -> None:
         recorded = _recorded(work)
@@ -151,7 +163,7 @@ class LogTransport:
         if self._materialised.apply(recorded):
             self._note(Stage.FINISHED, work.number)
         self._subscription.ack(recorded)
-        del self._numbers[recorded.event.id]
+        del self._numbers[recorded.position]
 
     def fail(self, work: Work) -> None:
         self._note(Stage.DETECTED_CRASH, work.number)
@@ -160,7 +172,18 @@ class LogTransport:
         self._note(Stage.RELEASED, work.number)
         self._ring()
 
-    def _rung(self, _: Notification) -> None:
+    def bury(self, work: Work) -> None:
+        """It is done with, and has had no effect: the log keeps it, whoever wants to try again finds it there."""
+        recorded = _recorded(work)
+        self._note(Stage.DETECTED_CRASH, work.number)
+        self._note(Stage.DEAD_LETTER, work.number)
+        self._subscription.ack(recorded)
+        del self._numbers[recorded.position]
+
+    def _rung(self, _: Notification | None) -> None:
+        if self._publishing:
+            self._heard = True  # one answer for all of a batch: it is in the log already
+            return
         self._subscription.ring()
         self._ring()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from hashlib import sha256
-from math import isfinite
+from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -70,13 +72,98 @@ def paced(factor: float) -> simpy.rt.RealtimeEnvironment:
     return simpy.rt.RealtimeEnvironment(factor=factor, strict=False)
 
 
-def after(env: simpy.Environment, delay: float, callback: Callable[[Any], None], value: Any = None) -> None:
+class Call:
+    """A call to come, as SimPy's loop takes it from its heap: a third of the cost of a `Timeout` with a callback.
+
+    SimPy asks of an event only `callbacks` and `_ok`. Whoever pushes the same calls again and again keeps them: set
+    `callbacks` anew, which SimPy has taken away, and push. Unlike a generator, a call can be copied, so that a world
+    can be forked.
+    """
+
+    __slots__ = ("callbacks", "function", "value")
+    _ok = True
+
+    def __init__(self, function: Callable[[Any], object], value: Any = None) -> None:
+        self.callbacks: tuple[Callable[[Any], object], ...] | None = _RUN
+        self.function = function
+        self.value = value
+
+
+def _run(call: Call) -> None:
+    call.function(call.value)
+
+
+_RUN = (_run,)
+
+
+def after(env: simpy.Environment, delay: float, callback: Callable[[Any], object], value: Any = None) -> None:
     """Call `callback(value)` in `delay` seconds.
 
-    A third of the cost of a process that waits and calls. SimPy accepts `timeout(nan)` and sets the clock to NaN,
-    after which nothing is ever in order again, so that is refused here.
+    SimPy accepts `timeout(nan)` and sets the clock to NaN, after which nothing is ever in order again, so that is
+    refused here.
     """
-    if not (isfinite(delay) and delay >= 0):
+    if not 0.0 <= delay < inf:
         raise ValueError(f"delay must be finite and >= 0 s, got {delay!r}")
-    timeout = simpy.Timeout(env, delay, value)
-    timeout.callbacks.append(lambda event: callback(event.value))
+    heappush(env._queue, (env._now + delay, 1, next(env._eid), Call(callback, value)))  # type: ignore[misc]
+
+
+def push(env: simpy.Environment, moment: float, call: Any) -> None:
+    """Have SimPy's loop run a call, or anything else with `callbacks` and `_ok`, at `moment`; it is not in the past."""
+    # What `Environment.schedule` does, without its conversions. Equal moments come in the order they were pushed.
+    heappush(env._queue, (moment, 1, next(env._eid), call))  # type: ignore[misc]
+
+
+def run_until(env: simpy.Environment, end: simpy.Event) -> None:
+    """Run until an event has been triggered: SimPy's `run(until=end)`, a fifth faster where nothing has to wait."""
+    if type(env) is not simpy.Environment:
+        env.run(end)  # paced: its `step` waits
+        return
+    queue = env._queue
+    # A run keeps what it makes, so that looking for garbage finds none: a third of the time with Python's thresholds.
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        while end.callbacks is not None:
+            env._now, _, _, event = heappop(queue)
+            # What `Environment.step` does, in place: a call costs as much as what it does.
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not hasattr(event, "_defused"):
+                raise event._value
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+class Blocks:
+    """Numbers drawn by the thousand and given one at a time: a tenth of the cost of single draws.
+
+    Parameters
+    ----------
+    generator
+        Where they come from.
+    kind, parameters
+        The generator's method, and what it takes before the size.
+
+    Examples
+    --------
+    >>> numbers = Blocks(Streams(1).generator("coins"), "exponential", 2.0)
+    >>> numbers.next() >= 0.0
+    True
+    """
+
+    # The method is kept by its name: a bound one would be shared by the copies of a forked world.
+    def __init__(self, generator: np.random.Generator, kind: str = "random", *parameters: float) -> None:
+        self._generator = generator
+        self._kind = kind
+        self._parameters = parameters
+        self._left: list[float] = []
+
+    def next(self) -> float:
+        if not self._left:
+            draw = getattr(self._generator, self._kind)
+            self._left = draw(*self._parameters, _BLOCK).tolist()[::-1]
+        return self._left.pop()
+
+
+_BLOCK = 8192

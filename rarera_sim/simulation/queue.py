@@ -6,8 +6,8 @@ is two messages. What is damaged and still parses is another message. What finds
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Literal
 
 import simpy
@@ -31,12 +31,16 @@ class QueueSettings(Settings, frozen=True, kw_only=True):
     Parameters
     ----------
     memory_max
-        Messages held, those that a consumer works on included. When it is full, the oldest one waiting is dropped.
+        Messages held, those that a consumer works on included.
+    full
+        What happens when there are so many: the oldest one waiting is dropped, or the new one is rejected, or the
+        source is blocked, with what it sends waiting at the door, in order, until there is room.
     visibility_timeout
         At-least-once: seconds after which a message that no consumer has acknowledged is delivered again.
     """
 
     memory_max: Count = 200
+    full: Literal["drop-oldest", "reject", "block"] = "drop-oldest"
     visibility_timeout: PositiveSeconds = 30.0
 
 
@@ -69,9 +73,10 @@ class QueueTransport:
         self._projection = projection
         self._note = note
         self._ring = ring
-        self._tags = count(1)
+        self._tag = 0  # of the newest message
         self._messages: dict[int, tuple[Frame, int]] = {}  # waiting, oldest first, by delivery tag
         self._unacknowledged: dict[int, tuple[Frame, int]] = {}
+        self._door: deque[tuple[Frame, int]] = deque()  # of sources that are blocked
         self._received: set[int] = set()
         self._held = 0  # messages with consumers, acknowledged or not
         self.state = projection.initial()
@@ -87,20 +92,38 @@ class QueueTransport:
 
     @property
     def idle(self) -> bool:
-        return not (self._messages or self._unacknowledged or self._held)
+        return not (self._messages or self._unacknowledged or self._held or self._door)
 
     def receive(self, arrived: tuple[Frame, int]) -> None:
         number = arrived[1]
         if number not in self._received:
             self._received.add(number)
             self._note(Stage.RECEIVED, number)
-        self._put(arrived)
+        if self._settings.full == "block" and (self._door or self._is_full):
+            self._door.append(arrived)
+            return
+        self._enter(arrived)
+        self._ring()
+
+    def _enter(self, arrived: tuple[Frame, int]) -> None:
+        number = arrived[1]
+        if not self._put(arrived):
+            return  # nobody confirms it: a source that insists sends it again
         self._note(Stage.RECORDED, number)
         if self._insists:
             self._channel.reply(self._producer.acknowledge, self._producer.receipt_of(number))
-        self._ring()
+
+    def _open_door(self) -> None:
+        while self._door and not self._is_full:
+            self._enter(self._door.popleft())
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._messages) + len(self._unacknowledged) >= self._settings.memory_max
 
     def take(self) -> Work | None:
+        if self._door:
+            self._open_door()
         while self._messages:
             tag = next(iter(self._messages))
             frame, number = message = self._messages.pop(tag)
@@ -118,12 +141,15 @@ class QueueTransport:
 
     def finish(self, work: Work) -> None:
         self._held -= 1
+        assert work.event is not None, "messages have content"
         self.state = self._projection.apply(self.state, work.event)
         # The truth, known to the model only: whoever consumes a message takes it for what it says.
         intact = work.event == self._producer.events[work.number]
         self._note(Stage.FINISHED if intact else Stage.MISREAD, work.number)
         assert isinstance(work.token, int), "work of another transport"
         self._unacknowledged.pop(work.token, None)
+        if self._door:
+            self._open_door()
 
     def fail(self, work: Work) -> None:
         self._held -= 1
@@ -131,15 +157,27 @@ class QueueTransport:
             self._note(Stage.DROPPED, work.number)
         # Otherwise nobody tells the broker: the visibility timeout has to run out.
 
-    def _put(self, message: tuple[Frame, int]) -> None:
-        if len(self._messages) + len(self._unacknowledged) >= self._settings.memory_max and self._messages:
-            _, number = self._messages.pop(next(iter(self._messages)))
-            self._note(Stage.DROPPED, number)
-        self._messages[next(self._tags)] = message
+    def bury(self, work: Work) -> None:
+        self._held -= 1
+        assert isinstance(work.token, int), "work of another transport"
+        self._unacknowledged.pop(work.token, None)
+        self._note(Stage.DEAD_LETTER, work.number)
+
+    def _put(self, message: tuple[Frame, int], *, again: bool = False) -> bool:
+        if self._is_full and not (again and self._settings.full != "drop-oldest"):
+            if self._settings.full == "reject":
+                self._note(Stage.REJECTED, message[1])
+                return False
+            if self._messages:
+                _, number = self._messages.pop(next(iter(self._messages)))
+                self._note(Stage.DROPPED, number)
+        self._tag += 1
+        self._messages[self._tag] = message
+        return True
 
     def _time_out(self, tag: int) -> None:
         message = self._unacknowledged.pop(tag, None)
         if message is not None:
             self._note(Stage.REDELIVERED, message[1])
-            self._put(message)
+            self._put(message, again=True)
             self._ring()

@@ -1,86 +1,159 @@
-"""How long a processor works on an event."""
+"""How long a processor works on an event: a distribution, or what the event's type, size and machine make of it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rarera_sim.simulation.quantities import NonNegative, PositiveSeconds, Settings
+from rarera_sim.simulation.distributions import Distribution, Draws
+from rarera_sim.simulation.kernel import Streams
+from rarera_sim.simulation.quantities import Name, Positive, Seconds
 
-Distribution = Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"]
 
-
-class ServiceTime(Settings, frozen=True, kw_only=True):
-    """A distribution of service times by its mean and squared coefficient of variation.
+class TypeServiceTime(Distribution, frozen=True, kw_only=True):
+    """Service times of one type of event.
 
     Parameters
     ----------
-    distribution
-        `exponential` has scv 1 and `deterministic` 0, whatever `scv` says; `erlang` takes the integer shape nearest to
-        1 / scv, scv <= 1; `hyperexponential` has two phases with balanced means, scv >= 1; `lognormal` any scv > 0.
-    mean
-        Seconds on hardware of speed 1.
-    scv
-        Variance over squared mean.
+    hardware
+        Factor on the time, by name of the hardware, beside its speed: `{"g4dn-xlarge" = 0.1}` is ten times as fast
+        there.
+    """
+
+    hardware: dict[Name, Positive] | None = None
+
+
+class ServiceTime(TypeServiceTime, frozen=True, kw_only=True):
+    """Service times in seconds on hardware of speed 1.
+
+    Parameters
+    ----------
+    file, column
+        Of an `empirical` distribution: a CSV, Parquet or JSON Lines file or a log's URL, and the column or field of the
+        events' data that holds service times in seconds.
+    size_field
+        Numeric field of the events' data that a time grows with: (fixed + per_unit * size), times a draw of mean 1.
+    per_unit
+        Seconds per unit of size. None: such that `mean` comes out over the run.
+    fixed
+        Seconds that an event takes whatever its size.
+    types
+        By type of event, where some differ from the rest.
 
     Examples
     --------
     >>> ServiceTime(distribution="deterministic", mean=2.0).draw(np.random.default_rng(1), 3)
     array([2., 2., 2.])
-
-    References
-    ----------
-    Whitt (1982), Approximating a Point Process by a Renewal Process, Operations Research 30(1), section 3.
+    >>> tokens = ServiceTime(distribution="deterministic", size_field="tokens", per_unit=0.02, fixed=0.5)
+    >>> tokens.draw_for(Streams(1), 3, sizes=np.array([0.0, 50.0, 100.0]))
+    array([0.5, 1.5, 2.5])
     """
 
-    distribution: Distribution = "lognormal"
-    mean: PositiveSeconds = 1.0
-    scv: NonNegative = 0.5
+    file: Name | None = None
+    column: Name | None = None
+    size_field: Name | None = None
+    per_unit: Positive | None = None
+    fixed: Seconds | None = None
+    types: dict[Name, TypeServiceTime] | None = None
 
     def problem(self) -> str | None:
-        """Why no such distribution exists, None if it does."""
-        if self.distribution == "lognormal" and not self.scv > 0:
-            return f"scv must be > 0 for lognormal, got {self.scv!r}; write distribution = 'deterministic'"
-        if self.distribution == "erlang" and not 0 < self.scv <= 1:
-            return f"scv must be in (0, 1] for erlang, got {self.scv!r}"
-        if self.distribution == "hyperexponential" and not self.scv >= 1:
-            return f"scv must be >= 1 for hyperexponential, got {self.scv!r}"
+        problem = super().problem()
+        if problem:
+            return problem
+        if (self.file is None) != (self.column is None):
+            return f"file and column go together, got {self.file!r} and {self.column!r}"
+        if self.file is not None and self.distribution != "empirical":
+            return f"file is for distribution = 'empirical', got {self.distribution!r}"
+        if self.distribution == "empirical" and (self.file is None) == (self.values is None):
+            return "distribution 'empirical' needs either values or file and column"
+        if self.size_field is None and (self.per_unit is not None or self.fixed is not None):
+            return f"per_unit and fixed need a size_field, got {self.per_unit!r} and {self.fixed!r}"
+        if self.size_field is not None and self.types:
+            return f"size_field {self.size_field!r} and types do not go together"
+        for name, each in (self.types or {}).items():
+            problem = each.problem()
+            if problem is None and each.distribution == "empirical" and each.values is None:
+                problem = "values must be given for empirical, got none"
+            if problem:
+                return f"types.{name}.{problem}"
         return None
 
     @property
-    def effective_scv(self) -> float:
-        """The squared coefficient of variation that the draws really have."""
-        match self.distribution:
-            case "exponential":
-                return 1.0
-            case "deterministic":
-                return 0.0
-            case "erlang":
-                return 1.0 / max(1, round(1.0 / self.scv))
-        return self.scv
+    def plain(self) -> bool:
+        """Whether a time depends on nothing of the event."""
+        return self.size_field is None and not self.types
 
-    def draw(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
-        """Service times in seconds, shape (count,)."""
-        problem = self.problem()
-        if problem:
-            raise ValueError(problem)
-        match self.distribution:
-            case "exponential":
-                return generator.exponential(self.mean, count)
-            case "deterministic":
-                return np.full(count, self.mean)
-            case "erlang":
-                shape = max(1, round(1.0 / self.scv))
-                return generator.gamma(shape, self.mean / shape, count)
-            case "hyperexponential":
-                first = 0.5 * (1.0 + np.sqrt((self.scv - 1.0) / (self.scv + 1.0)))
-                share = np.where(generator.random(count) < first, first, 1.0 - first)
-                phases: NDArray[np.float64] = generator.exponential(1.0, count) * self.mean / (2.0 * share)
-                return phases
-            case "lognormal":
-                variance = np.log1p(self.scv)
-                normal = generator.standard_normal(count)
-                times: NDArray[np.float64] = self.mean * np.exp(np.sqrt(variance) * normal - variance / 2.0)
-                return times
+    def draw_for(
+        self,
+        streams: Streams,
+        count: int,
+        *,
+        types: NDArray[np.str_] | None = None,
+        sizes: NDArray[np.float64] | None = None,
+        sample: Draws | None = None,
+    ) -> Draws:
+        """Service times of events in their order, shape (events,), seconds at speed 1 on hardware without a factor.
+
+        The n-th event takes the same time under every policy, and a type's times do not move another type's.
+
+        Parameters
+        ----------
+        count
+            How many events.
+        types
+            Of the events, where `types` say more.
+        sizes
+            Of the events, where there is a `size_field`.
+        sample
+            What `file` holds.
+        """
+        generator = streams.generator("service")
+        if sample is None:
+            times, mean = self.draw(generator, count), self.effective_mean
+        else:
+            times, mean = sample[generator.integers(len(sample), size=count)], float(sample.mean())
+        if self.size_field is not None:
+            assert sizes is not None, "a size for each event"
+            return np.asarray(self.expected(sizes) * (times / mean))
+        if not self.types:
+            return times
+        assert types is not None, "a type for each event"
+        for name, each in sorted(self.types.items()):
+            here = np.flatnonzero(types == name)
+            times[here] = each.draw(streams.generator("service", name), len(here))
+        return times
+
+    def expected(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean seconds of events of these sizes."""
+        fixed = self.fixed or 0.0
+        per_unit = self.per_unit
+        if per_unit is None:
+            mean = float(sizes.mean())
+            if not mean > 0 or self.mean < fixed:
+                raise ValueError(
+                    f"mean {self.mean!r} s cannot come out of fixed {fixed!r} s and sizes of mean {mean!r}; "
+                    "set per_unit, or a smaller fixed"
+                )
+            per_unit = (self.mean - fixed) / mean
+        return np.asarray(fixed + per_unit * sizes)
+
+    def on(self, hardware: str, times: Draws, types: list[str] | NDArray[np.str_]) -> Draws:
+        """Times drawn for no hardware in particular, as they are on this one; its speed is counted elsewhere."""
+        general = (self.hardware or {}).get(hardware, 1.0)
+        factors = {name: (each.hardware or {}).get(hardware, general) for name, each in (self.types or {}).items()}
+        if set(factors.values()) <= {general}:
+            return times if general == 1.0 else times * general
+        names, codes = np.unique(np.asarray(types), return_inverse=True)
+        return np.asarray(times * np.array([factors.get(str(name), general) for name in names])[codes])
+
+    def mixed(self, shares: Mapping[str, float]) -> tuple[float, float]:
+        """Mean and scv over all events, where types have these shares."""
+        first = second = 0.0
+        for name, share in shares.items():
+            each: Distribution = (self.types or {}).get(name, self)
+            mean = each.effective_mean
+            first += share * mean
+            second += share * mean**2 * (1.0 + each.effective_scv)
+        return first, second / first**2 - 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import simpy
 
@@ -66,21 +67,25 @@ class Storage:
 
     def put(self, event: Event, number: int) -> bool:
         """Gather an event for the next commit; False if it is in that batch already, which is a set."""
-        if event.id in self._gathered:
+        gathered, event_id = self._gathered, event.id
+        if event_id in gathered:
             return False
-        self._gathered[event.id] = (event, number)
-        if len(self._gathered) >= self._settings.batch_max:
+        gathered[event_id] = (event, number)
+        if len(gathered) >= self._settings.batch_max:
             self._begin()
-        elif len(self._gathered) == 1 and not self._writing:
+        elif len(gathered) == 1 and not self._writing:
             after(self._env, self._settings.commit_window, self._begin)
         return True
 
     def _begin(self, _: object = None) -> None:
         if self._writing or not self._gathered:
             return  # a full batch went before its window was over; what came since has a window of its own
-        self._writing = list(self._gathered.values())[: self._settings.batch_max]
-        for event, _number in self._writing:
-            del self._gathered[event.id]
+        if len(self._gathered) <= self._settings.batch_max:
+            self._writing = list(self._gathered.values())
+            self._gathered = {}
+        else:
+            first = list(islice(self._gathered, self._settings.batch_max))
+            self._writing = [self._gathered.pop(event_id) for event_id in first]
         duration = self._settings.commit_time + self._settings.append_time * len(self._writing)
         after(self._env, duration, self._end)
 

@@ -11,11 +11,11 @@ class Work(NamedTuple):
     """One event handed to a processor.
 
     `number` is the event's number in the workload: it fixes the service time, and names the event to the tracer.
-    `token` is what the transport wants back.
+    `event` is None where arrivals have no content. `token` is what the transport wants back.
     """
 
     number: int
-    event: Event
+    event: Event | None
     token: Recorded | int
 
 
@@ -36,6 +36,10 @@ class Transport(Protocol):
 
     def fail(self, work: Work) -> None:
         """The processor that held this is known to have failed."""
+        ...
+
+    def bury(self, work: Work) -> None:
+        """It has failed too often: a dead letter, which nobody tries again."""
         ...
 
     @property

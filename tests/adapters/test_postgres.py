@@ -1050,11 +1050,11 @@ def test_pages_of_large_events_are_short(log, monkeypatch):
     monkeypatch.setattr(postgres, "PAGE_BYTES", 5_000)
     monkeypatch.setattr(postgres, "PAGE_FIRST", 4)
     log.append([an_event(n, text="x" * 2_000) for n in range(1, 12)])
-    asked = []
-    fetch = log._fetch
-    log._fetch = lambda *question: asked.append(fetch(*question)) or asked[-1]
+    pages = []
+    joined = log._joined
+    log._joined = lambda *page: pages.append(joined(*page)) or pages[-1]
     assert [recorded.position for recorded in log.read()] == list(range(1, 12))
-    assert [len(rows) for rows in asked] == [1, 4, 2, 2, 2, 1]
+    assert [len(rows) for rows in pages] == [4, 2, 2, 2, 1]
     assert [recorded.position for recorded in log.read(backwards=True, limit=5)] == [11, 10, 9, 8, 7]
     assert [recorded.position for recorded in log.read(Query(types=("departed",)))] == list(range(1, 12))
     assert verify(log).intact

@@ -158,7 +158,7 @@ def test_readers_neither_block_the_writer_nor_see_what_is_not_committed(path, lo
         next(reading)
         log._connection.execute("BEGIN; SELECT * FROM events")  # the rudest of readers
         with writer._writing():
-            writer._insert([an_event(4)])
+            writer._insert([an_event(4)], [an_event(4).frame])
             assert log.head() == 3
         writer.append([an_event(5)])
         assert log.head() == 3

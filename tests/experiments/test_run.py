@@ -15,8 +15,8 @@ from rarera_sim.core.errors import BadInput
 from rarera_sim.core.integrity import verify
 from rarera_sim.core.projection import Tally, rebuild
 from rarera_sim.experiments.compare import compare, seed_of
-from rarera_sim.experiments.run import run
-from rarera_sim.experiments.scenario import Configuration, Scenario, default_scenario
+from rarera_sim.experiments.run import load_run, run
+from rarera_sim.experiments.scenario import Configuration, Scenario, default_scenario, parse_scenario
 from rarera_sim.experiments.workload import prepared
 
 replace = msgspec.structs.replace
@@ -214,3 +214,77 @@ def test_seeds_of_replications_do_not_meet() -> None:
 def test_impossible_comparisons_are_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         compare(one_day(LOG), **options)
+
+
+# What is kept, and what it costs
+
+
+def test_a_saved_run_is_read_back_as_it_was(tmp_path) -> None:
+    outcome = run(one_day(LOG), 1)
+    outcome.save(tmp_path / "kept")
+    again = load_run(tmp_path / "kept")
+    for name in ("journeys", "load", "crashes", "costs", "leases", "processors"):
+        assert getattr(again, name).equals(getattr(outcome, name)), name
+    for name in ("scenario", "configuration", "seed", "version", "digest", "measures", "state", "intended"):
+        assert getattr(again, name) == getattr(outcome, name), name
+    assert run(again.scenario, again.seed, again.configuration).digest == outcome.digest
+
+
+def test_a_changed_file_of_a_saved_run_is_noticed(tmp_path) -> None:
+    run(one_day(LOG), 1).save(tmp_path)
+    path = tmp_path / "load.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"load\.parquet is not what was saved"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1}'])
+def test_what_is_no_saved_run_is_one_clear_error(tmp_path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"holds no saved run|is not a run of format 1"):
+        load_run(tmp_path)
+
+
+def test_costs_are_itemised_and_their_replicas_are_the_cost() -> None:
+    outcome = run(one_day(LOG), 1)
+    costs = dict(zip(outcome.costs["item"], outcome.costs["cost_usd"], strict=True))
+    assert costs["replicas"] == pytest.approx(outcome.measures["cost"], rel=1e-9)
+    assert sum(costs.values()) == pytest.approx(outcome.measures["cost_total"])
+    assert costs["energy"] == 0.0, "the price of the hardware includes it"
+    assert outcome.measures["energy_kwh"] > 0.0
+    assert costs["network"] > 0.0
+    assert outcome.costs["quantity"].min() >= 0.0
+
+
+def test_without_a_transport_the_same_arrivals_make_a_queueing_system() -> None:
+    direct = Configuration(transport="direct", policy="fixed", parameters={"replicas": 14})
+    outcome = run(one_day(direct), 1)
+    assert outcome.measures["lost"] == 0
+    assert outcome.journeys["finished"].to_list() == [1] * len(outcome.journeys)
+    assert outcome.journeys["created_s"].equals(outcome.journeys["received_s"])
+    log = run(one_day(Configuration(transport="log", policy="fixed", parameters={"replicas": 14})), 1)
+    assert log.journeys["created_s"].equals(outcome.journeys["created_s"])
+
+
+def test_pools_of_the_catalogue_are_filled_in_and_paid_for() -> None:
+    text = one_day(LOG).to_toml()
+    pools = '\n[[pools]]\nname = "{0}"\nzone = "{1}"\n[pools.hardware]\nname = "{0}"\n'
+    text += pools.format("c5-large", "a") + pools.format("c5-large-spot", "b")
+    text = text.replace("pools = []\n", "")
+    scenario = parse_scenario(text)
+    assert [pool.hardware.price_per_hour for pool in scenario.pools] == [0.085, 0.035]
+    assert [pool.hardware.spot for pool in scenario.pools] == [False, True]
+    outcome = run(scenario, 1)
+    assert outcome.costs["pool"].unique().sort().to_list() == ["", "c5-large", "c5-large-spot"]
+    assert outcome.measures["cost"] > 0.0
+    assert outcome.measures["state_correct"]
+
+
+def test_a_new_field_at_its_default_changes_no_digest() -> None:
+    """The digest hashes what differs from the defaults."""
+    scenario = one_day(LOG)
+    said = replace(scenario, slowness=replace(scenario.slowness, factor=7.0))
+    assert run(scenario, 1).digest == run(replace(scenario, pools=()), 1).digest != run(said, 1).digest

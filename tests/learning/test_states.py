@@ -8,12 +8,15 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from river import tree
 
 from rarera_sim.core.errors import BadInput
+from rarera_sim.learning.calibration import Budget, Rehearsal
 from rarera_sim.learning.failures import GammaRate, Reliability
 from rarera_sim.learning.intervals import AdaptiveConformal, QuantileTracker
+from rarera_sim.learning.peaks import Forecast, PeakForecaster
 from rarera_sim.learning.rates import FanForecaster, LastValue, LinearQuantile, RateForecaster, SeasonalNaive
 from rarera_sim.learning.series import HoltWinters
 from rarera_sim.learning.services import ServiceEstimate, ServiceProfile, StartUp
@@ -53,6 +56,27 @@ def learn_counts(model: Any, steps: range) -> None:
         model.learn_one(1, 10.0 + step)
 
 
+def learn_peaks(forecaster: Any, steps: range) -> None:
+    for step in steps:
+        forecaster.learn(50.0 + 20.0 * math.sin(step * step), 15.0 * step)
+
+
+def rehearse(model: Any, steps: range) -> None:
+    for step in steps:
+        model.hear(15.0 + 5.0 * math.sin(step * step))
+        model.compare(step % 3, 8.0)
+        model.ask(Forecast(np.array([15.0, 20.0]), np.array([0.6, 0.4])))
+
+
+def forecast_of(model: Any) -> Any:
+    return model.forecast().quantile(0.9) if model.weights.std() > 0.0 else None
+
+
+def book(model: Any, steps: range) -> None:
+    for step in steps:
+        model.book(100, step % 3, 5000.0)
+
+
 def forecaster(model: Any, margin: Any = None) -> RateForecaster:
     return RateForecaster(model, **CLOCK, margin=margin)
 
@@ -70,6 +94,9 @@ CASES: list[tuple[Callable[[], Any], Callable[[Any, range], None], Callable[[Any
     (lambda: ServiceEstimate(half_life=50.0), learn_values, lambda m: (m.mean, m.scv, m.rate_low())),
     (lambda: ServiceProfile(half_life=50.0), learn_services, lambda m: m.predict("t1", size=3.0, hardware="h2")),
     (lambda: StartUp(30.0, window=20), learn_values, lambda m: (m.mean, m.quantile(0.9))),
+    (lambda: PeakForecaster(slack=1.0), learn_peaks, forecast_of),
+    (lambda: Rehearsal(period=15.0, start_up=30.0, slack=1.0, late_last=True), rehearse, lambda m: m.price(0.01)),
+    (lambda: Budget(0.01, gain=0.5), book, lambda m: (m.factor, m.late_share)),
     (lambda: GammaRate(0.5, 10.0), learn_counts, lambda m: m.mean),
     (lambda: Reliability(1000.0, 20.0, 2.0), learn_failures, lambda m: (m.availability, m.availability_low())),
 ]

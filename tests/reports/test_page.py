@@ -49,11 +49,11 @@ def page(compare) -> Page:
     return Page(render(compare(5, periods=96)))
 
 
-def downloads(page: Page) -> dict[str, str]:
+def downloads(page: Page) -> dict[str, bytes]:
     found = {}
     for link in page.all("a"):
         if "download" in link and link.get("href"):
-            found[link["download"]] = base64.b64decode(unquote(link["href"]).partition("base64,")[2]).decode()
+            found[link["download"]] = base64.b64decode(unquote(link["href"]).partition("base64,")[2])
     return found
 
 
@@ -98,7 +98,7 @@ def test_tables_have_captions_and_headers_and_figures_have_words(page):
     scopes = [cell.get("scope") for cell in page.all("th")]
     assert set(scopes) == {"row", "col"}
     plots = [div for div in page.all("div") if div.get("class") == "plot"]
-    assert len(plots) == 4
+    assert len(plots) == 5
     assert all(plot["role"] == "img" and len(plot["aria-label"]) > 50 for plot in plots)
     assert {tag for tag, _ in page.elements} >= {"header", "main", "nav", "footer", "figure", "figcaption"}
     assert page.all("html")[0]["lang"] == "en"
@@ -128,20 +128,24 @@ def test_the_library_is_there_once(compare):
 def test_the_data_of_each_figure_can_be_had_as_csv(compare, page):
     comparison = compare(5, periods=96)
     files = downloads(page)
+    shown = ("backlog-and-replicas", "response-time-by-quantile", "cost-against-response-time", "pareto-front")
+    names = [f"flights-{name}" for name in (*shown, "from-sent-to-state")]
     assert set(files) == {
         "flights-results.csv",
         "flights-replications.csv",
-        "flights-backlog-and-replicas.csv",
-        "flights-response-time-by-quantile.csv",
-        "flights-cost-against-response-time.csv",
-        "flights-from-sent-to-state.csv",
         "flights.toml",
+        *(f"{name}.csv" for name in names),
+        *(f"{name}.parquet" for name in names),
     }
-    read = {name: pl.read_csv(io.StringIO(text)) for name, text in files.items() if name.endswith(".csv")}
+    read = {name: pl.read_csv(io.BytesIO(content)) for name, content in files.items() if name.endswith(".csv")}
+    for name in names:
+        exact = pl.read_parquet(io.BytesIO(files[f"{name}.parquet"]))
+        assert exact.columns == read[f"{name}.csv"].columns
+        assert exact.height == read[f"{name}.csv"].height
     assert read["flights-results.csv"]["cost"].to_list() == [row["cost"] for row in comparison.rows]
     assert read["flights-backlog-and-replicas.csv"].height == thinned(comparison.load)[0].height
     assert read["flights-replications.csv"].height == comparison.measures.height
-    assert files["flights.toml"] == comparison.scenario.to_toml()
+    assert files["flights.toml"].decode() == comparison.scenario.to_toml()
 
 
 def test_the_same_comparison_gives_the_same_bytes(compare):
@@ -165,10 +169,10 @@ def test_everything_that_comes_from_outside_is_escaped(compare):
     text = render(comparison)
     page = Page(text)
     data = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
-    assert len(data) == 4
+    assert len(data) == 6
     assert not any("<" in each for each in data)
     assert not page.all("img")
-    assert len(page.all("script")) == 6
+    assert len(page.all("script")) == 8
     assert "alert(1)</script>" not in text
     assert EVIL in page.text
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)

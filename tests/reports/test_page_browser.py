@@ -79,7 +79,7 @@ def test_it_asks_for_nothing_and_complains_of_nothing(opened, path):
 
 def test_every_figure_is_drawn_within_its_place(opened):
     plots = opened.page.locator(".plot")
-    assert plots.count() == 4
+    assert plots.count() == 5
     for plot in plots.all():
         assert plot.locator(".trace").count() > 0
         place = plot.bounding_box()
