@@ -737,8 +737,10 @@ def test_ctrl_c_ends_a_run_with_130(trace, tmp_path):
             time.sleep(0.05)
         time.sleep(1)  # the runs have begun
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.split()) == (130, [b"rarera:", b"interrupted"])
+        out, err = process.communicate(timeout=60)
+    # What was finished is told, if anything was.
+    assert process.returncode == 130
+    assert b"configuration" in out or err.split() == [b"rarera:", b"interrupted"]
 
 
 # rarera bench

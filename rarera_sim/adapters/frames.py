@@ -140,7 +140,7 @@ def _of_sqlite(pages: Iterator[Columns], names: dict[int, str]) -> Iterator[_Pag
             processors.gather(numbers[0]),
             types,
             sources,
-            sum(sizes[each] for each in numbers),
+            np.sum([sizes[each] for each in numbers], axis=0),
             _integers(page.sequences),
             page.bodies,
         )
@@ -150,7 +150,7 @@ def _of_postgres(page: Sequence[Any]) -> _Page:
     positions, ids, *texts, sequences, bodies = page
     names = [_lines(text) for text in texts]
     streams, types, sources = names
-    name_bytes = sum(_sizes(name) for name in names)
+    name_bytes = np.sum([_sizes(name) for name in names], axis=0)
     return _Page(
         _eights(positions),
         ids,

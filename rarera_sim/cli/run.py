@@ -80,6 +80,8 @@ Examples:
 @click.option("--replications", type=click.IntRange(1), metavar="N", help="Runs per configuration.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes at once; one per core without it.")
 @click.option("--out", default="out", show_default=True, metavar="DIR", help="Folder for the report and the log.")
+@click.option("--cache", type=Path, metavar="DIR", help="Keep finished runs here, and take from here what is done.")
+@click.option("--dask", metavar="ADDRESS", help="Run on this Dask cluster, tcp://HOST:PORT, instead of here.")
 @click.option("--quick", is_flag=True, help=f"{QUICK} replications: a first look, with wide intervals.")
 @JSON
 def run(
@@ -90,6 +92,8 @@ def run(
     replications: int | None,
     jobs: int | None,
     out: str,
+    cache: Path | None,
+    dask: str | None,
     quick: bool,
     as_json: bool,
     **columns: str | None,
@@ -114,7 +118,14 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with Progress("runs") as progress:
         comparison = compare(
-            scenario, seed=seed, replications=replications, jobs=jobs, folder=folder, progress=progress
+            scenario,
+            seed=seed,
+            replications=replications,
+            jobs=jobs,
+            folder=folder,
+            progress=progress,
+            cache=cache,
+            dask=dask,
         )
     if comparison.interrupted and not comparison.rows:
         raise KeyboardInterrupt

@@ -25,6 +25,7 @@ _LOGS = np.log(PRICES)
 CATCH_UP = 60.0  # time in which a backlog shall be gone, s
 _BELIEF = 0.15  # price times late share where nothing is known: 20 at .75 %, between what the traces tried need
 _BELIEF_DAYS = 0.25  # of rehearsal, that the belief counts for
+_ENOUGH = 1e12  # capacity before anything was asked for, 1/s
 _MEMORY_DAYS = 30.0  # after which a rehearsal fades
 
 
@@ -113,7 +114,7 @@ class Rehearsal:
         self.late_last = late_last
         self._prices = np.concatenate((PRICES, patience * PRICES))
         # What can be used now was asked for a start-up ago and not given back since.
-        self._asked = np.full((math.ceil(start_up / period - 1e-9) + 1, len(PRICES)), np.inf)
+        self._asked = np.full((math.ceil(start_up / period - 1e-9) + 1, len(PRICES)), _ENOUGH)
         self._place = 0
         self._wanted = np.zeros(len(PRICES))
         self._backlog = np.zeros(len(PRICES))
@@ -176,9 +177,8 @@ class Rehearsal:
 
     def state(self) -> dict[str, Any]:
         """What it has heard, as JSON holds it."""
-        asked = np.roll(self._asked, -self._place - 1, axis=0)
         return {
-            "asked": [[-1.0 if each == np.inf else each for each in row] for row in asked.tolist()],
+            "asked": np.roll(self._asked, -self._place - 1, axis=0).tolist(),
             "wanted": self._wanted.tolist(),
             "backlog": self._backlog.tolist(),
             "late": self._late.tolist(),
@@ -191,9 +191,8 @@ class Rehearsal:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        asked = shaped(state["asked"], self._asked.shape)
-        self._asked = np.where(asked < 0.0, np.inf, asked)
-        self._place = len(asked) - 1
+        self._asked = shaped(state["asked"], self._asked.shape)
+        self._place = len(self._asked) - 1
         self._wanted, self._backlog, self._late, self._now = (
             shaped(state[name], (len(PRICES),)) for name in ("wanted", "backlog", "late", "now")
         )

@@ -171,7 +171,7 @@ def lab(started, browser, tmp_path_factory):
     )
     page = browser.new_page(viewport={"width": 1500, "height": 1400})
     page.set_default_timeout(PATIENCE)
-    until(lambda: _answers(port), page)
+    until(lambda: _answers(port), page, PATIENCE / 1000)
     page.goto(f"http://127.0.0.1:{port}/lab/tree/panels.ipynb?token=open")
     run_all(page)
     page.set_default_timeout(ANSWERS)
@@ -203,7 +203,7 @@ def panels(page: Any) -> Any:
 
 def points(panel: Any) -> int:
     """How many points the first line of its figure has, as the browser sees it."""
-    found: int = panel.locator(".js-plotly-plot").first.evaluate("plot => plot.data[0].x?.length ?? 0")
+    found: int = panel.locator(".js-plotly-plot").first.evaluate("plot => plot.data?.[0]?.x?.length ?? 0")
     return found
 
 
@@ -273,6 +273,9 @@ def test_the_time_machine_is_scrubbed_by_keyboard_and_plays(lab):
     panel.get_by_text(re.compile(r"Position 101 of")).wait_for()
     panel.get_by_role("button", name="On").click()
     panel.get_by_text(re.compile(r"Position 102 of")).wait_for()
+    panel.get_by_role("button", name="Play").click()
+    panel.get_by_role("button", name="Pause").click()
+    panel.get_by_role("button", name="Play").wait_for()
     box.fill("0")
     box.press("Enter")
     panel.get_by_text("position must be a whole number").wait_for()
@@ -309,7 +312,7 @@ def test_every_control_can_be_reached_and_has_a_name(lab):
 def test_words_can_be_read_in_light_and_in_dark(lab, theme, tmp_path):
     lab.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
     light = "true" if theme.endswith("Light") else "false"
-    lab.locator(f"body[data-jp-theme-light='{light}']").wait_for()
+    lab.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
     lab.wait_for_timeout(300)
     contrasts = lab.evaluate(
         """() => {
@@ -335,7 +338,7 @@ def test_words_can_be_read_in_light_and_in_dark(lab, theme, tmp_path):
     )
     assert contrasts
     assert [each for each in contrasts if each[1] < 4.0] == []
-    lab.screenshot(path=tmp_path / "panels.png")
+    lab.screenshot(path=tmp_path / "panels.png")  # for whoever wants to look
 
 
 def test_after_a_reload_of_the_page_the_panels_work_again(lab):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rarera_sim.core.errors import DamagedLog, InvalidEvent
@@ -45,6 +45,7 @@ def a_row(body, time=b"\0" * 8):
     return (3, identify(time, body), body)
 
 
+@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=4))
 def test_a_page_gives_what_decoding_each_frame_gives(events):
     rows = [(n, event.id, event.body) for n, event in enumerate(events, start=1)]
@@ -62,6 +63,7 @@ def afresh(event):
     return msgspec.structs.replace(event)
 
 
+@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=4))
 def test_encoding_many_gives_what_encoding_each_gives(events):
     frames = encode_all([afresh(event) for event in events])

@@ -12,7 +12,7 @@ import unicodedata
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rarera_sim.core.errors import BadInput, InvalidEvent
@@ -113,6 +113,7 @@ def test_another_process_gives_the_same_bytes(hash_seed):
     assert run.stdout.strip() == Event("s", "t", dict.fromkeys("abc", inner), "c", 1, 0).frame.hex()
 
 
+@settings(deadline=None)
 @given(events)
 def test_decoding_gives_back_what_was_encoded(event):
     frame = event.frame
@@ -123,12 +124,14 @@ def test_decoding_gives_back_what_was_encoded(event):
     assert msgspec.structs.replace(again).frame == frame
 
 
+@settings(deadline=None)
 @given(events)
 def test_copies_have_the_same_id(event):
     for twin in (copy.copy(event), copy.deepcopy(event), pickle.loads(pickle.dumps(event))):
         assert twin.frame == event.frame
 
 
+@settings(deadline=None)
 @given(events, events)
 def test_ids_sort_by_creation_time(one, two):
     if one.time != two.time:
@@ -149,6 +152,7 @@ def test_every_flipped_bit_of_a_frame_is_corrupt(name):
         assert isinstance(Inbox().receive(bytes(damaged)), Corrupt), f"bit {bit}"
 
 
+@settings(deadline=None)
 @given(events, st.data())
 def test_any_flipped_bit_and_any_cut_is_corrupt(event, data):
     frame = event.frame
@@ -162,11 +166,13 @@ def test_any_flipped_bit_and_any_cut_is_corrupt(event, data):
     assert inbox.missing(event.source) == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_corrupt_and_never_an_exception(frame):
     assert isinstance(Inbox().receive(frame), Corrupt)
 
 
+@settings(deadline=None)
 @given(st.lists(json_values, max_size=9))
 def test_a_body_with_a_matching_uid_and_no_event_in_it_is_corrupt(body):
     text = canonical_json(body)
@@ -328,6 +334,7 @@ def test_text_that_is_not_strict_json_is_refused(text):
         parse_json(text)
 
 
+@settings(deadline=None)
 @given(json_values)
 @example(-0.0)
 def test_canonical_json_is_read_back_as_it_was(value):

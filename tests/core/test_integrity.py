@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rarera_sim.adapters.memory import MemoryLog
@@ -22,6 +22,7 @@ def test_an_empty_log_is_intact():
     assert (verdict.intact, verdict.head.position, verdict.head.chain) == (True, 0, CHAIN_START)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 30)))
 def test_runs_agree_with_a_set(numbers):
     runs, known = Runs(), set()

@@ -91,3 +91,18 @@ def test_the_page_shows_every_figure_and_what_is_missing() -> None:
 def test_the_same_seed_makes_the_same_page() -> None:
     one, other = (Validation((validation.faults(TINY, 1),), TINY, 1).to_markdown() for _ in range(2))
     assert one == other
+
+
+@pytest.mark.parametrize(("capacity", "insists"), [(20, False), (10, True), (15, True)])
+def test_a_bounded_queue_loses_the_customers_that_a_loop_over_arrivals_loses(capacity: int, insists: bool) -> None:
+    arrived, services = textbook.drawn(validation._of("exponential", 1.0 / 9.0), validation._M, 3000, seed=2)
+    free, inside, lost = [0.0] * 10, list[float](), []
+    for moment, service in zip(arrived.tolist(), services.tolist(), strict=True):
+        inside = [leaves for leaves in inside if leaves > moment]
+        lost.append(len(inside) >= capacity)
+        if not lost[-1]:
+            free.sort()
+            free[0] = max(moment, free[0]) + service
+            inside.append(free[0])
+    assert textbook.bounded(arrived, services, 10, capacity, insists=insists)[1].tolist() == lost
+    assert any(lost)

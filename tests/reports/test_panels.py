@@ -394,6 +394,21 @@ def test_a_moment_leads_to_what_was_known_then():
     assert 'role="alert"' in machine.box_note.value
 
 
+def test_it_plays_and_pauses():
+    machine = time_machine(flights())
+    machine.position.value = 990
+    machine.play.click()
+    assert machine.play.description == "Pause"
+    assert machine.job.wait(LONG)
+    assert machine.position.value == machine.position.max
+    assert machine.play.description == "Play"
+    machine.play.click()  # from the beginning
+    machine.play.click()
+    assert machine.job.wait(LONG)
+    assert machine.job.cancelled
+    assert machine.position.value < 100
+
+
 def test_open_incidents_stand_beside_their_moment():
     machine = time_machine(flights())
     machine.position.value = 550

@@ -172,11 +172,8 @@ def response_over_time(
     covers = f"Each point covers {every} windows and shows the largest of them." if every > 1 else ""
     if covers:
         caption(figure, covers)
-    worst = "; ".join(
-        f"{percent(level)} kept at most {windows.filter(quantile=level)['response_s'].max():.3g} s"
-        for level in levels
-        if windows.filter(quantile=level)["response_s"].max() is not None
-    )
+    highest = windows.group_by("quantile").agg(pl.col("response_s").max()).drop_nulls().sort("quantile").rows()
+    worst = "; ".join(f"{percent(level)} kept at most {seconds:.3g} s" for level, seconds in highest)
     alt = (
         f"Lines over {length} of simulated time on a logarithmic "
         f"axis: response time that shares of the finished events kept, with 95 % intervals as bands, against the bound "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import islice
@@ -17,6 +18,7 @@ from rarera_sim.core.incidents import Incident, incidents
 from rarera_sim.core.projection import Projection, Tally, fold
 from rarera_sim.core.time import SECOND, parse_timestamp
 from rarera_sim.reports.figures import BLUE, GREY, INK, POINTS_MAX, TEMPLATE, VERMILION
+from rarera_sim.reports.panels.job import Job
 from rarera_sim.reports.panels.live import keep
 from rarera_sim.reports.panels.logs import log_of, moment
 from rarera_sim.reports.panels.look import Panel, note, status, table
@@ -24,6 +26,7 @@ from rarera_sim.reports.panels.look import Panel, note, status, table
 EVENTS_MAX = 200_000
 AROUND = 4  # events shown before and after the moment
 ROWS_MAX = 40
+PLAY_EVERY = 0.25  # seconds
 _EVERY = 500  # positions between remembered states
 
 
@@ -77,13 +80,12 @@ class TimeMachine(Panel):
         )
         self.box_note = widgets.HTML()
         self.when = widgets.Text(description="or moment", continuous_update=False, layout={"width": "420px"})
-        self.play = widgets.Play(
-            min=1, max=last, value=last, step=max(1, last // 200), interval=250, description="play and pause"
+        self.play = widgets.Button(
+            description="Play", tooltip="Go on from here; again to pause", layout={"width": "90px"}
         )
+        self.job: Job | None = None
         self.back = widgets.Button(description="Back", layout={"width": "90px"})
         self.on = widgets.Button(description="On", layout={"width": "90px"})
-        # In the browser, so that it goes on while the kernel computes.
-        self._link = widgets.jslink((self.play, "value"), (self.position, "value"))
         self.status = widgets.HTML()
         self.states = widgets.HTML()
         self.around = widgets.HTML()
@@ -92,6 +94,8 @@ class TimeMachine(Panel):
         self.position.observe(lambda _: self._go(), "value")
         self.box.observe(self._typed, "value")
         self.when.observe(self._moment, "value")
+        # Not `widgets.Play`, whose buttons have no names for a screen reader.
+        self.play.on_click(self._play)
         self.back.on_click(lambda _: self._step(-1))
         self.on.on_click(lambda _: self._step(1))
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
@@ -155,6 +159,26 @@ class TimeMachine(Panel):
     def _step(self, by: int) -> None:
         self.position.value = min(self.position.max, max(1, self.position.value + by))
 
+    def _play(self, _: Any) -> None:
+        """Go on by a two-hundredth of the log at a time, or stop doing so."""
+        if self.job is not None and self.job.running:
+            self.job.cancel()
+            return
+        if self.position.value == self.position.max:
+            self.position.value = 1
+        self.play.description = "Pause"
+        self.job = Job(self._go_on, self._paused)
+
+    def _go_on(self, job: Job) -> None:
+        step = max(1, self.position.max // 200)
+        while self.position.value < self.position.max:
+            job.check()
+            self._step(step)
+            time.sleep(PLAY_EVERY)
+
+    def _paused(self, _: Job) -> None:
+        self.play.description = "Play"
+
     def _typed(self, change: Any) -> None:
         text = change["new"].strip()
         if text.isascii() and text.isdecimal() and 1 <= int(text) <= self.position.max:
@@ -165,13 +189,13 @@ class TimeMachine(Panel):
 
     def _moment(self, change: Any) -> None:
         try:
-            time = parse_timestamp(change["new"].strip())
+            when = parse_timestamp(change["new"].strip())
         except BadInput as error:
             self._refuse(str(error))
             return
         self._refuse("")
         # The last position that was recorded when nothing newer had come.
-        place = int(np.searchsorted(self._newest, time, side="right"))
+        place = int(np.searchsorted(self._newest, when, side="right"))
         self.position.value = min(self.position.max, max(1, place))
 
     def _refuse(self, why: str) -> None:
