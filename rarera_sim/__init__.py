@@ -6,6 +6,7 @@ line start without numpy, polars and plotly.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,15 @@ if TYPE_CHECKING:
     from rarera_sim.experiments.compare import Comparison, compare
     from rarera_sim.experiments.run import Run, run
     from rarera_sim.experiments.scenario import Configuration, Scenario, default_scenario, load_scenario, parse_scenario
+    from rarera_sim.experiments.sweep import Sweep, sweep
     from rarera_sim.experiments.traces import Trace, read_trace, shipped
     from rarera_sim.policies import Decision, Observation, check_policy, make_policy
+    from rarera_sim.reports.chromium import write_image
+    from rarera_sim.reports.diff import diff_reports
     from rarera_sim.reports.page import write_page
+    from rarera_sim.reports.panels import compare_explorer, incident_explorer, time_machine, workbench
+    from rarera_sim.reports.report import report
+    from rarera_sim.reports.stored import read_report
 
 _HOMES: dict[str, tuple[str, ...]] = {
     # what can go wrong
@@ -121,7 +128,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "experiments.scenario": ("Configuration", "Scenario", "default_scenario", "load_scenario", "parse_scenario"),
     "experiments.run": ("Run", "run"),
     "experiments.compare": ("Comparison", "compare"),
+    "experiments.sweep": ("Sweep", "sweep"),
     "reports.page": ("write_page",),
+    "reports.report": ("report",),
+    "reports.stored": ("read_report",),
+    "reports.diff": ("diff_reports",),
+    "reports.chromium": ("write_image",),
+    "reports.panels": ("compare_explorer", "incident_explorer", "time_machine", "workbench"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -173,6 +186,7 @@ __all__ = [
     "Snapshot",
     "StorageFailed",
     "Subscription",
+    "Sweep",
     "Tally",
     "Tolerance",
     "Trace",
@@ -184,9 +198,11 @@ __all__ = [
     "aggregate_log",
     "check_policy",
     "compare",
+    "compare_explorer",
     "copy_log",
     "decode",
     "default_scenario",
+    "diff_reports",
     "encode",
     "erase_subject",
     "export_jsonl",
@@ -197,6 +213,7 @@ __all__ = [
     "format_timestamp",
     "id_check",
     "import_archive",
+    "incident_explorer",
     "incident_life",
     "incidents",
     "lineage",
@@ -210,23 +227,29 @@ __all__ = [
     "perform",
     "read_checkpoint",
     "read_keyring",
+    "read_report",
     "read_trace",
     "rebuild",
     "replay_erasures",
+    "report",
     "run",
     "seal",
     "shipped",
     "sign_id",
     "snapshots_of",
     "summarise",
+    "sweep",
     "take_checkpoint",
+    "time_machine",
     "unseal",
     "unwrap",
     "upgrade_log",
     "verify",
     "verify_checkpoint",
+    "workbench",
     "wrap",
     "write_checkpoint",
+    "write_image",
     "write_page",
 ]
 
@@ -245,3 +268,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+# In a notebook, objects show themselves.
+if (_ipython := sys.modules.get("IPython")) and _ipython.get_ipython():
+    import_module("rarera_sim.reports.html").register()

@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,8 @@ def chromium() -> str:
     if os.environ.get("RARERA_REQUIRE_BROWSER"):
         pytest.fail(f"{missing}, and RARERA_REQUIRE_BROWSER is set")
     pytest.skip(missing)
+
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

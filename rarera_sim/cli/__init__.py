@@ -84,6 +84,8 @@ Examples:
   rarera run --quick --policy hpa --policy predictive
   rarera log verify out/log.sqlite               is the log what it was given?
   rarera log state out/log.sqlite --as-of 2013-01-14T12:00Z
+  rarera init mine.toml                          a scenario to begin with
+  rarera app                                     the panels, without notebooks
   rarera bench log                               time the log against its peers
 
 Exit codes: 0 done, 1 a check did not hold, 2 bad input, 130 interrupted.

@@ -66,8 +66,8 @@ def bibliography(policies: Iterable[str], others: Iterable[Any] = ()) -> list[Re
 
     Examples
     --------
-    >>> [entry.cited_by for entry in bibliography(["square-root"]) if "Halfin" in entry.text]
-    [('square-root',)]
+    >>> {entry.cited_by for entry in bibliography(["square-root"]) if "Halfin" in entry.text}
+    {('square-root',)}
     """
     cited: dict[str, dict[str, None]] = {}
     for name in dict.fromkeys(policies):

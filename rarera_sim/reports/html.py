@@ -51,7 +51,8 @@ _STYLE = """<style>
 .rarera-shown summary { cursor: pointer; padding: 2px 0; }
 .rarera-shown summary span { opacity: .72; margin-left: .6em; }
 .rarera-shown details > div { padding: 2px 0 6px 18px; overflow-x: auto; }
-.rarera-shown table { font-size: inherit; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 2px 0; color: inherit; }
+.rarera-shown table { font-size: inherit; border-collapse: collapse;
+  font-variant-numeric: tabular-nums; margin: 2px 0; color: inherit; }
 .rarera-shown th, .rarera-shown td { text-align: left; padding: 2px 12px 2px 0; border: 0; vertical-align: top;
   background: transparent; color: inherit; border-bottom: 1px solid rgba(128,128,128,.2); }
 .rarera-shown td.number { text-align: right; }

@@ -1,4 +1,4 @@
-"""The panels in a real JupyterLab and a real Voila, as a person uses them: click, type, scrub, brush, reload.
+"""The panels in a real JupyterLab, as a person uses them: click, type, scrub, brush.
 
 One JupyterLab is started for all of its tests, which go on where the last one ended.
 """
@@ -339,46 +339,3 @@ def test_words_can_be_read_in_light_and_in_dark(lab, theme, tmp_path):
     assert contrasts
     assert [each for each in contrasts if each[1] < 4.0] == []
     lab.screenshot(path=tmp_path / "panels.png")  # for whoever wants to look
-
-
-def test_after_a_reload_of_the_page_the_panels_work_again(lab):
-    lab.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    lab.reload()
-    lab.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext")
-    other = panels(lab).nth(1)
-    other.get_by_role("button", name="Run", exact=True).wait_for()
-    # The kernel went on: what it drew is there, and it answers.
-    until(lambda: points(other) == 20, lab)
-    box = other.get_by_label("seed", exact=True)
-    box.fill("x")
-    box.press("Enter")
-    other.get_by_text("seed must be a whole number").first.wait_for()
-
-
-def test_after_a_restart_of_the_kernel_everything_runs_again(lab):
-    lab.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    lab.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-    run_all(lab)
-    other = panels(lab).nth(1)
-    other.get_by_role("button", name="Run", exact=True).click()
-    other.get_by_text("Done: 4 runs.").wait_for()
-
-
-def test_the_app_asks_for_its_token_and_runs(started, browser, tmp_path):
-    pytest.importorskip("voila")
-    (tmp_path / "small.toml").write_text(re.search(r'parse_scenario\("""(.*?)"""', SETTING, re.DOTALL)[1])
-    port = free_port()
-    said = started("rarera_sim", "app", "small.toml", "--no-browser", "--port", str(port), folder=tmp_path)
-    page = browser.new_page(viewport={"width": 1300, "height": 1200})
-    page.set_default_timeout(PATIENCE)
-    address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", said.read_text()), page)[0]
-    page.goto(address.partition("?")[0])
-    assert page.get_by_role("button", name="Run", exact=True).count() == 0
-    page.goto(address)
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_text("Done: 4 runs.").wait_for()
-    assert points(page.locator(".rarera").first) == 20
-    page.get_by_role("tab", name="Compare").click()
-    page.get_by_role("button", name="Take the results").click()
-    page.get_by_text("Pareto front of the means").wait_for()
-    page.close()

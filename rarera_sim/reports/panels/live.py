@@ -138,8 +138,9 @@ def live_figure(bound: float) -> go.FigureWidget:
     figure = make_subplots(rows=3, cols=2, shared_xaxes="all", subplot_titles=TITLES, vertical_spacing=0.1)
     for name, (row, column, label, colour, dash, shape) in LINES.items():
         figure.add_scatter(
-            x=np.zeros(0),
-            y=np.zeros(0),
+            # Not empty: JupyterLab shows a figure of empty arrays without its traces, and never anything in them.
+            x=np.zeros(1),
+            y=np.full(1, np.nan),
             mode="lines",
             name=label,
             meta=name,
