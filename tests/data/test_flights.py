@@ -246,9 +246,9 @@ def test_a_second_reading_by_other_means_finds_the_same_events(flights: Trace, s
     assert [event for event in expected if event not in held] == []
 
 
-def test_hardware_has_six_kinds_with_price_source_and_date() -> None:
+def test_every_kind_of_hardware_has_price_source_and_date() -> None:
     kinds = tomllib.loads((DATA / "hardware.toml").read_text(encoding="utf-8"))["hardware"]
-    assert len({kind["name"] for kind in kinds}) == len(kinds) == 6
+    assert len({kind["name"] for kind in kinds}) == len(kinds) >= 6
     for kind in kinds:
         assert kind["price_per_hour"] > 0
         assert kind["price"] in {"list", "computed", "estimate"}
