@@ -70,7 +70,10 @@ if TYPE_CHECKING:
     from rarera_sim.reports.chromium import write_image
     from rarera_sim.reports.diff import diff_reports
     from rarera_sim.reports.page import write_page
-    from rarera_sim.reports.panels import compare_explorer, incident_explorer, time_machine, workbench
+    from rarera_sim.reports.panels.compare_explorer import compare_explorer
+    from rarera_sim.reports.panels.incident_explorer import incident_explorer
+    from rarera_sim.reports.panels.time_machine import time_machine
+    from rarera_sim.reports.panels.workbench import workbench
     from rarera_sim.reports.report import report
     from rarera_sim.reports.stored import read_report
 
@@ -134,7 +137,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "reports.stored": ("read_report",),
     "reports.diff": ("diff_reports",),
     "reports.chromium": ("write_image",),
-    "reports.panels": ("compare_explorer", "incident_explorer", "time_machine", "workbench"),
+    "reports.panels.compare_explorer": ("compare_explorer",),
+    "reports.panels.incident_explorer": ("incident_explorer",),
+    "reports.panels.time_machine": ("time_machine",),
+    "reports.panels.workbench": ("workbench",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
