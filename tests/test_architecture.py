@@ -69,8 +69,8 @@ WAITING = {"asyncio", "threading", "concurrent", "queue", "signal"}
 TEXT_ONLY = {"urllib.parse"}  # takes addresses apart and opens none
 IMPURE = CLOCKS | FILES | OTHERS | WAITING
 PURE = {"core", "theory", "learning", "policies", "anomalies"}
-# The checks that policies have to stand take the clock and chance away; for that they have to know them.
-TEST_KITS = {"rarera_sim.policies.checks", "rarera_sim.anomalies.checks"}
+# What takes the clock and chance away from policies and detectors has to know them.
+TEST_KITS = {"rarera_sim.learning.checks"}
 
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "__import__", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import copy
 import math
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
-from unittest.mock import patch
 
 from rarera_sim.anomalies.base import Detector
+from rarera_sim.learning.checks import no_clock_and_no_chance
 
 Factory = Callable[[], Detector]
 Sample = dict[str, Any]
@@ -105,7 +102,7 @@ def _check_no_look_ahead(factory: Factory, stream: Sequence[Sample]) -> None:
 
 
 def _check_clock_and_chance(factory: Factory, stream: Sequence[Sample]) -> None:
-    with _no_clock_and_no_chance():
+    with no_clock_and_no_chance("a detector"):
         _scores(factory(), stream)
 
 
@@ -148,24 +145,6 @@ def _bad_values(stream: Sequence[Sample]) -> dict[str, list[Sample]]:
     found["when nothing ever changes"] = [dict(stream[0]) for _ in stream]
     found["when time runs backwards"] = list(reversed(stream))
     return found
-
-
-@contextmanager
-def _no_clock_and_no_chance() -> Iterator[None]:
-    def refuse(*_: object, **__: object) -> float:
-        raise AssertionError("a detector looked at the wall clock or drew a random number; time and chance are values")
-
-    clocks = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")
-    draws = ("random", "uniform", "randint", "choice", "gauss", "shuffle")
-    patches = [patch.object(time, name, refuse) for name in clocks]
-    patches += [patch.object(random, name, refuse) for name in draws]
-    for each in patches:
-        each.start()
-    try:
-        yield
-    finally:
-        for each in patches:
-            each.stop()
 
 
 def _ordinary() -> list[Sample]:

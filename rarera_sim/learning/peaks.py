@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 # The grid of log(required / reference): from an eighth to twenty times the reference, in steps of 5 %.
 _LOW, _STEP, _BINS = -2.0, 0.05, 100
@@ -381,22 +382,25 @@ class PeakForecaster:
 
     def _opinions(self, experts: NDArray[np.int64], situation: _Situation) -> Floats:
         """The experts' histograms, leaning on their first ones, shape (experts, bins)."""
-        rows, firsts = situation.rows[experts], situation.rows[self._first[experts]]
-        seconds = situation.rows[self._second[experts]]
-        general = (self._histograms[firsts] + self._prior) / (self._seen[firsts] + 1.0)[:, None]
-        general = (self._histograms[seconds] + self.lean * general) / (self._seen[seconds] + self.lean)[:, None]
-        opinions: Floats = (self._histograms[rows] + self.lean * general) / (self._seen[rows] + self.lean)[:, None]
-        return opinions
+        rows = situation.rows
+        return self._leaning(rows[experts], rows[self._second[experts]], rows[self._first[experts]])
+
+    def _leaning(self, rows: Rows, seconds: Rows, firsts: Rows, places: Rows | None = None) -> Floats:
+        """Shares of the histograms in `rows`, leaning on those in `seconds`, and these on `firsts`.
+
+        At one place of each, shape (rows,), or in all bins, shape (rows, bins).
+        """
+        bins, column = (slice(None), (slice(None), None)) if places is None else (places, (slice(None),))
+        shares: Floats = (self._histograms[firsts, bins] + self._prior[bins]) / (self._seen[firsts] + 1.0)[column]
+        for more in (seconds, rows):
+            shares = (self._histograms[more, bins] + self.lean * shares) / (self._seen[more] + self.lean)[column]
+        return shares
 
     def _test(self, situation: _Situation, required: float) -> None:
         rows = situation.rows
         places = ((required - situation.logs - _LOW) * (1.0 / _STEP)).astype(np.int64)
         places = np.minimum(np.maximum(places, 1), _BINS - 2)
-        firsts = rows[self._first]
-        general = (self._histograms[firsts, places] + self._prior[places]) / (self._seen[firsts] + 1.0)
-        seconds = rows[self._second]
-        general = (self._histograms[seconds, places] + self.lean * general) / (self._seen[seconds] + self.lean)
-        likelihoods = (self._histograms[rows, places] + self.lean * general) / (self._seen[rows] + self.lean)
+        likelihoods = self._leaning(rows, rows[self._second], rows[self._first], places)
         weights = self._weights * (likelihoods + 1e-6) ** self.learning_rate
         self._weights = (1.0 - self.share) / weights.sum() * weights + self.share / len(weights)
         # Neighbouring bins have a part: half a grid step is no difference.

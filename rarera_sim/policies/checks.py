@@ -6,13 +6,10 @@ In the manner of River's `utils.check_estimator`: each check is a function, and 
 from __future__ import annotations
 
 import math
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from unittest.mock import patch
 
+from rarera_sim.learning.checks import no_clock_and_no_chance
 from rarera_sim.policies.base import Decision, Observation, Scaler
 
 Factory = Callable[[], Scaler]
@@ -89,7 +86,7 @@ def _check_asking_twice(factory: Factory) -> None:
 
 
 def _check_clock_and_chance(factory: Factory) -> None:
-    with _no_clock_and_no_chance():
+    with no_clock_and_no_chance("a policy"):
         _decisions(factory(), ORDINARY)
 
 
@@ -122,24 +119,6 @@ def _decisions(policy: Scaler, weather: Sequence[Observation]) -> list[int]:
         policy.observe(observation)
         decisions.append(policy.decide().replicas)
     return decisions
-
-
-@contextmanager
-def _no_clock_and_no_chance() -> Iterator[None]:
-    def refuse(*_: object, **__: object) -> float:
-        raise AssertionError("a policy looked at the wall clock or drew a random number; time and chance are values")
-
-    clocks = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")
-    draws = ("random", "uniform", "randint", "choice", "gauss", "shuffle")
-    patches = [patch.object(time, name, refuse) for name in clocks]
-    patches += [patch.object(random, name, refuse) for name in draws]
-    for each in patches:
-        each.start()
-    try:
-        yield
-    finally:
-        for each in patches:
-            each.stop()
 
 
 # What a policy may meet. Each is an hour or so of control periods of 15 s.
