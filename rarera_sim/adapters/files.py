@@ -34,12 +34,12 @@ from rarera_sim.adapters import beside
 from rarera_sim.adapters.codecs import codec
 from rarera_sim.adapters.folders import NEW, Lock, check_manifest, clear_errors, force, make_folder, sync_folder
 from rarera_sim.adapters.index import Index
+from rarera_sim.adapters.indexed import IndexedLog
 from rarera_sim.adapters.segments import PACKING, Packing, Part, RawSegment, SealedSegment, cut, seal
-from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, StorageFailed, UnknownFormat
-from rarera_sim.core.event import Event, EventId, Frame, Recorded
+from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, UnknownFormat
+from rarera_sim.core.event import Event, Frame, Recorded
 from rarera_sim.core.integrity import CHAIN_START, Head, Row
-from rarera_sim.core.log import ALL, Query, check_expected, last_wanted
-from rarera_sim.core.trace import Step
+from rarera_sim.core.log import check_expected
 
 KIND: Final = "files"
 SEGMENT_BYTES: Final = 16_000_000
@@ -52,7 +52,7 @@ _CRC = struct.Struct("<I")
 _HEAD_MAGIC = b"RARERAH\1"
 
 
-class FilesLog:
+class FilesLog(IndexedLog):
     """A log in a folder.
 
     One object belongs to one thread; any number of them, in any number of processes, may share a folder. Whoever
@@ -332,28 +332,11 @@ class FilesLog:
 
     # Reading
 
-    def read(
-        self,
-        query: Query = ALL,
-        *,
-        after: int = 0,
-        upto: int | None = None,
-        limit: int | None = None,
-        backwards: bool = False,
-    ) -> Iterator[Recorded]:
-        last = last_wanted(self.head(), after, upto, limit)
-        return self._index.pick(query, after, last, limit, backwards, self._records)
-
     def _records(self, first: int, last: int, backwards: bool) -> Iterator[Recorded]:
         for part in cut(self._segments, first, last, backwards):
             with self._clear_errors():
                 self._check_open()
                 yield from part.segment.records(part.first, part.last, backwards)
-
-    def head(self) -> int:
-        with self._clear_errors():
-            self._refresh()
-        return self._index.head
 
     def chain_head(self) -> Head:
         """The newest position and the chain up to it: keep it elsewhere, and `verify` finds a lost tail."""
@@ -369,41 +352,6 @@ class FilesLog:
 
     def _holding(self, position: int) -> Iterator[Part]:
         return cut(self._segments, position, position, False) if position else iter(())
-
-    def find(self, event_id: EventId) -> Recorded | None:
-        self.head()
-        position = self._index.positions.get(event_id)
-        return next(self._records(position, position, False)) if position else None
-
-    def find_prefix(self, prefix: str, *, limit: int = 20) -> list[Recorded]:
-        """Up to `limit` events whose UID, in hex, begins so; the first 16 digits are the creation time."""
-        self.head()
-        found = self._index.beginning(prefix, limit)
-        return [next(self._records(position, position, False)) for position in found]
-
-    def sequences(self) -> dict[str, list[tuple[int, int]]]:
-        self.head()
-        return self._index.sequences()
-
-    # Beside the events
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Hold the write lock, as whoever changes what lies beside the events has to."""
-        with self._clear_errors():
-            self._check_open()
-            if self.read_only:
-                raise BadInput(f"log {self.path} is read-only")
-            with self._lock.held():
-                yield
-
-    def save_steps(self, steps: Iterable[Step]) -> None:
-        """Keep what happened to events on their way, beside the log; no part of it, and covered by no UID."""
-        beside.save_steps(self, steps)
-
-    def steps_of(self, event_id: EventId) -> list[Step]:
-        """The journey of one event, in order of time."""
-        return beside.steps_of(self, event_id)
 
     # What `rarera_sim.core.integrity.verify` needs
 
@@ -523,10 +471,6 @@ class FilesLog:
         except DamagedLog:
             self._abandon()  # the index has stopped half way, and must not be asked
             raise
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageFailed(f"log {self.path} is closed")
 
     def _abandon(self) -> None:
         self._closed = True

@@ -20,8 +20,8 @@ memory, some 170 bytes an event, so that repeats and conflicts are found across 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
@@ -30,13 +30,13 @@ from rarera_sim.adapters import beside
 from rarera_sim.adapters.codecs import zstandard
 from rarera_sim.adapters.folders import NEW, Lock, check_manifest, clear_errors, make_folder, sync_folder
 from rarera_sim.adapters.index import SPAN, Index
+from rarera_sim.adapters.indexed import IndexedLog
 from rarera_sim.adapters.segments import PACKING, Packing, SealedSegment, Segment, cut, seal
 from rarera_sim.adapters.sqlite import SqliteLog
 from rarera_sim.core.errors import BadInput, BusyLog, DamagedLog, StorageFailed, UnknownFormat
-from rarera_sim.core.event import Event, EventId, Recorded
+from rarera_sim.core.event import Event, Recorded
 from rarera_sim.core.integrity import CHAIN_START, Auditable, Head, Row, link, verify
-from rarera_sim.core.log import ALL, EventLog, Query, check_expected, last_wanted
-from rarera_sim.core.trace import Step
+from rarera_sim.core.log import EventLog, check_expected
 
 KIND: Final = "tiered"
 HOT: Final = 10_000
@@ -197,7 +197,7 @@ def _store(store: WarmStore | str | None, folder: Path, options: dict[str, Any])
     return PostgresSchemas(store, **options)
 
 
-class TieredLog:
+class TieredLog(IndexedLog):
     """A log in three tiers, read as one.
 
     One object belongs to one thread; any number of them, in any number of processes, may share a folder.
@@ -364,18 +364,6 @@ class TieredLog:
 
     # Reading
 
-    def read(
-        self,
-        query: Query = ALL,
-        *,
-        after: int = 0,
-        upto: int | None = None,
-        limit: int | None = None,
-        backwards: bool = False,
-    ) -> Iterator[Recorded]:
-        last = last_wanted(self.head(), after, upto, limit)
-        return self._index.pick(query, after, last, limit, backwards, self._records)
-
     def _records(self, first: int, last: int, backwards: bool) -> Iterator[Recorded]:
         # What is hot now may be so no longer when a slow reader comes to it, so every event is asked for by itself.
         while first <= last:
@@ -412,11 +400,6 @@ class TieredLog:
                 if self._closed or not (self._let_go_of_moved() or part.segment not in self._segments):
                     raise
 
-    def head(self) -> int:
-        with clear_errors(self.path):
-            self._refresh()
-        return self._index.head
-
     def chain_head(self) -> Head:
         """The newest position and the chain up to it: keep it elsewhere, and `verify` finds a lost tail."""
         return Head(self.head(), self._chain)
@@ -436,41 +419,6 @@ class TieredLog:
                     if attempt or not self._let_go_of_moved():
                         raise
         raise AssertionError("the second attempt returns or raises")
-
-    def find(self, event_id: EventId) -> Recorded | None:
-        self.head()
-        position = self._index.positions.get(event_id)
-        return next(self._records(position, position, False)) if position else None
-
-    def find_prefix(self, prefix: str, *, limit: int = 20) -> list[Recorded]:
-        """Up to `limit` events whose UID, in hex, begins so; the first 16 digits are the creation time."""
-        self.head()
-        found = self._index.beginning(prefix, limit)
-        return [next(self._records(position, position, False)) for position in found]
-
-    def sequences(self) -> dict[str, list[tuple[int, int]]]:
-        self.head()
-        return self._index.sequences()
-
-    # Beside the events
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Hold the write lock, as whoever changes what lies beside the events has to."""
-        with clear_errors(self.path):
-            self._check_open()
-            if self.read_only:
-                raise BadInput(f"log {self.path} is read-only")
-            with self._lock.held():
-                yield
-
-    def save_steps(self, steps: Iterable[Step]) -> None:
-        """Keep what happened to events on their way, beside the log; no part of it, and covered by no UID."""
-        beside.save_steps(self, steps)
-
-    def steps_of(self, event_id: EventId) -> list[Step]:
-        """The journey of one event, in order of time."""
-        return beside.steps_of(self, event_id)
 
     # What `rarera_sim.core.integrity.verify` needs
 
@@ -617,10 +565,6 @@ class TieredLog:
         except DamagedLog:
             self._abandon()  # the index has stopped half way, and must not be asked
             raise
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageFailed(f"log {self.path} is closed")
 
     def _abandon(self) -> None:
         self._closed = True
