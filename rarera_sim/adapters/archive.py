@@ -25,10 +25,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rarera_sim.adapters.columns import SCHEMA, record_batch
 from rarera_sim.adapters.folders import written_whole
 from rarera_sim.adapters.jsonl import from_json, to_json
 from rarera_sim.core.errors import BadInput, DamagedLog, InvalidEvent, StorageFailed, UnknownFormat
-from rarera_sim.core.event import ID_BYTES, Event, Recorded, canonical_body, canonical_json, decode
+from rarera_sim.core.event import Event, Recorded, canonical_body, canonical_json, decode
 from rarera_sim.core.integrity import CHAIN_START, Auditable, Head, Row, link, verify
 from rarera_sim.core.log import ALL, EventLog, Query
 
@@ -44,16 +45,6 @@ _ZEROS = b"0" * 64
 _PARQUET = b"PAR1"
 _SHA256 = re.compile(rb"rarera\.sha256.{1,4}?([0-9a-f]{64})", re.DOTALL)
 _KIND = "rarera archive"
-_SCHEMA = pa.schema(
-    [
-        pa.field("position", pa.int64(), nullable=False),
-        pa.field("id", pa.binary(ID_BYTES), nullable=False),
-        pa.field("time", pa.timestamp("ns", "UTC"), nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("stream", "processor", "type", "source")),
-        pa.field("sequence", pa.int64(), nullable=False),
-        pa.field("body", pa.string(), nullable=False),
-    ]
-)
 
 
 class WholeLog(EventLog, Auditable, Protocol):
@@ -94,9 +85,9 @@ def export_parquet(
     """
     digest = _Digest()
     with _new_file(path, overwrite) as file:
-        with pq.ParquetWriter(file, _SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
             for group in _groups(digest.over(log.read(query)), _ROW_GROUP):
-                writer.write_batch(_record_batch(group))
+                writer.write_batch(record_batch(group))
             writer.add_key_value_metadata(
                 {
                     "rarera.kind": _KIND,
@@ -168,23 +159,6 @@ class _Digest:
             self.events += 1
             self._chain = link(self._chain, recorded.event.id)
             yield recorded
-
-
-def _record_batch(group: list[Recorded]) -> pa.RecordBatch:
-    events = [event for _, event in group]
-    columns: list[list[Any]] = [
-        [position for position, _ in group],
-        [event.id for event in events],
-        [event.time for event in events],
-        [event.stream for event in events],
-        [event.processor for event in events],
-        [event.type for event in events],
-        [event.source for event in events],
-        [event.sequence for event in events],
-        [event.body.decode() for event in events],
-    ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=_SCHEMA)
 
 
 def _header_line() -> bytes:
@@ -280,7 +254,7 @@ class _ParquetArchive:
     def rows(self) -> Iterator[Row]:
         self._head = Head(0, CHAIN_START)
         with self._clear_errors(), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(_SCHEMA):
+            if not file.schema_arrow.equals(SCHEMA):
                 raise DamagedLog(f"the columns of {self.path} are not those of an archive")
             for part in file.iter_batches(_ROW_GROUP):
                 columns = _columns(part)
@@ -410,7 +384,7 @@ def _check_format(path: Path, version: str, needs: str) -> None:
 
 
 def _columns(part: pa.RecordBatch) -> list[list[Any]]:
-    columns = [part.column(name) for name in _SCHEMA.names]
+    columns = [part.column(name) for name in SCHEMA.names]
     columns[2] = columns[2].cast(pa.int64())
     return [column.to_pylist() for column in columns]
 

@@ -25,26 +25,17 @@ from zlib import crc32
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rarera_sim.adapters.columns import SCHEMA, record_batch
 from rarera_sim.adapters.folders import written_whole
 from rarera_sim.adapters.segments import linked, recorded_in
 from rarera_sim.core.errors import DamagedLog, StorageFailed
-from rarera_sim.core.event import ID_BYTES, Event, Frame, Recorded, decode
+from rarera_sim.core.event import Frame, Recorded, decode
 from rarera_sim.core.integrity import Row, link
 
 ROW_GROUP: Final = 4_096  # events that are read together
 
 _FORMAT = b"1"
 _DIGEST = re.compile(rb"([0-9a-f]{64})  ([0-9]{20}\.parquet)\n")
-_SCHEMA = pa.schema(
-    [
-        pa.field("position", pa.int64(), nullable=False),
-        pa.field("id", pa.binary(ID_BYTES), nullable=False),
-        pa.field("time", pa.timestamp("ns", "UTC"), nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("stream", "processor", "type", "source")),
-        pa.field("sequence", pa.int64(), nullable=False),
-        pa.field("body", pa.string(), nullable=False),
-    ]
-)
 _ERRORS = (pa.ArrowException, ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError)
 
 
@@ -72,7 +63,7 @@ class ParquetSegment:
             with pq.ParquetFile(pa.BufferReader(data)) as file:
                 self._metadata = file.metadata
                 said = self._metadata.metadata or {}
-                if said[b"rarera.format"] != _FORMAT or not file.schema_arrow.equals(_SCHEMA):
+                if said[b"rarera.format"] != _FORMAT or not file.schema_arrow.equals(SCHEMA):
                     raise DamagedLog(f"{path} is a Parquet file, and no segment that this version reads")
                 self.first = int(said[b"rarera.first"])
                 self.chain_before = bytes.fromhex(said[b"rarera.chain_before"].decode("ascii"))
@@ -181,10 +172,11 @@ def seal_parquet(folder: Path, first: int, chain: bytes, frames: Sequence[Frame]
     }
     with written_whole(path) as file:
         with pq.ParquetWriter(
-            file, _SCHEMA.with_metadata(said), compression="zstd", use_dictionary=_REPEATED, column_encoding=_OTHERS
+            file, SCHEMA.with_metadata(said), compression="zstd", use_dictionary=_REPEATED, column_encoding=_OTHERS
         ) as writer:
             for at in range(0, len(frames), ROW_GROUP):
-                writer.write_batch(_record_batch(first + at, frames[at : at + ROW_GROUP]))
+                group = enumerate(frames[at : at + ROW_GROUP], first + at)
+                writer.write_batch(record_batch([Recorded(position, decode(frame)) for position, frame in group]))
         file.flush()
         written = Path(file.name).read_bytes()
         with pq.ParquetFile(pa.BufferReader(written)) as back:
@@ -202,23 +194,6 @@ def digest_path(path: Path) -> Path:
 
 _REPEATED = ["stream", "processor", "type", "source"]
 _OTHERS = {"position": "DELTA_BINARY_PACKED", "time": "DELTA_BINARY_PACKED", "sequence": "DELTA_BINARY_PACKED"}
-
-
-def _record_batch(first: int, frames: Sequence[Frame]) -> pa.RecordBatch:
-    events: list[Event] = [decode(frame) for frame in frames]
-    columns: list[list[Any]] = [
-        list(range(first, first + len(events))),
-        [event.id for event in events],
-        [event.time for event in events],
-        [event.stream for event in events],
-        [event.processor for event in events],
-        [event.type for event in events],
-        [event.source for event in events],
-        [event.sequence for event in events],
-        [event.body.decode() for event in events],
-    ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=_SCHEMA)
 
 
 def _frames(file: pq.ParquetFile, number: int) -> list[Frame]:

@@ -165,6 +165,17 @@ class Follower:
         self._recommended: deque[_At] = deque()
         self._changes: deque[_At] = deque()
 
+    @classmethod
+    def of(
+        cls,
+        scale_up: Behaviour | Mapping[str, Any],
+        scale_down: Behaviour | Mapping[str, Any],
+        window: float | None,
+    ) -> Follower:
+        """One with the default behaviours but for what differs, and for the window of the way down if it is given."""
+        down = DOWN.changed(scale_down)
+        return cls(UP.changed(scale_up), down if window is None else down.changed({"window": window}))
+
     def restart(self) -> None:
         """The clock was started anew: what was done then has no place on it."""
         self._recommended.clear()
@@ -304,8 +315,7 @@ class Hpa:
         self.target = target
         self.tolerance = tolerance
         self.sync = sync
-        down = DOWN.changed(scale_down)
-        self._follower = Follower(UP.changed(scale_up), down if window is None else down.changed({"window": window}))
+        self._follower = Follower.of(scale_up, scale_down, window)
         self.limits = Limits(replicas_min, replicas_max)
         self._observation: Observation | None = None
         self._decision: Decision | None = None

@@ -123,8 +123,7 @@ class Keda:
         self.tolerance = tolerance
         self.sync = sync
         self.limits = Limits(replicas_min, replicas_max)
-        down = DOWN.changed(scale_down)
-        self._follower = Follower(UP.changed(scale_up), down if window is None else down.changed({"window": window}))
+        self._follower = Follower.of(scale_up, scale_down, window)
         self._observation: Observation | None = None
         self._decision: Decision | None = None
         self._due = -math.inf
