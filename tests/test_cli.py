@@ -55,8 +55,10 @@ def log(path):
 
 
 @pytest.fixture
-def rarera(capfdbinary):
+def rarera(capfdbinary, monkeypatch):
     """Run a command in this process: exit code, stdout, stderr."""
+    # Where lines break is the terminal's business, and whoever runs the tests may have exported its width.
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments, stdin=b""):
         if stdin:
