@@ -22,19 +22,20 @@ def follow(
 ) -> Iterator[Recorded]:
     """The events of a query after a position, then those to come, in order and without a gap.
 
-    The log is asked for what is new, so that nothing is missed that a bell has not rung for. `PostgresLog.follow` waits
-    for the database's own bell instead of looking again.
+    The log is asked for what is new, so that nothing is missed that a bell has not rung for. `PostgresLog.follow` has
+    its sleep ended by the database's own bell.
 
     Parameters
     ----------
     period
         Seconds between looks at a log that has nothing new, > 0.
     idle_max
-        Seconds without a new event after which it ends; None for never.
+        Seconds without a new event after which it ends, >= 0; None for never.
     alarm
         Called with the first and last position that are missing, before `SkippedPosition` is raised.
     sleep
-        How to wait: a thread's sleep, or what a test or a notebook puts in its place.
+        How to wait so many seconds: a thread's sleep, or what a test or a notebook puts in its place. Where it ends
+        early as there is something new it says so by what it returns, something true.
 
     Raises
     ------
@@ -66,6 +67,6 @@ def follow(
             continue
         if idle_max is not None and idle >= idle_max:
             return
-        sleep(period)
-        idle += period
+        wait = period if idle_max is None else min(period, idle_max - idle)
+        idle = 0.0 if sleep(wait) else idle + wait
         subscription.ring()

@@ -17,8 +17,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -29,6 +28,7 @@ from zlib import crc32
 
 import orjson
 
+from rarera_sim.adapters.follow import follow
 from rarera_sim.adapters.snapshot_rows import is_intact, latest_snapshot, snapshot_row
 from rarera_sim.core.errors import (
     BadInput,
@@ -43,7 +43,7 @@ from rarera_sim.core.errors import (
 )
 from rarera_sim.core.event import ID_BYTES, TIME_BYTES, Event, EventId, Recorded, decode, decode_rows, encode_all
 from rarera_sim.core.integrity import CHAIN_START, Head, Row, link
-from rarera_sim.core.log import ALL, Query, check_expected, check_range, last_wanted, uids_from
+from rarera_sim.core.log import ALL, Query, check_expected, last_wanted, skipped, uids_from
 from rarera_sim.core.snapshot import Snapshot
 from rarera_sim.core.time import MICROSECOND, TIMESTAMP_MAX, Timestamp
 from rarera_sim.core.trace import Step
@@ -279,7 +279,7 @@ class PostgresLog:
                 if not read_only:
                     self._upgrade()
                 self._check_format()
-                [(self._restricted,)] = self._fetch("SELECT row_security_active('events')")
+                [(self.restricted,)] = self._fetch("SELECT row_security_active('events')")
         except BaseException:
             self._connection.close()
             raise
@@ -426,7 +426,7 @@ class PostgresLog:
                 newest[event.source] = event.sequence
         rows = zip(positions, events, processors, moments, chains, strict=True)
         try:
-            if self._restricted:
+            if self.restricted:
                 with self._connection.cursor() as cursor:
                     cursor.executemany(_INSERT, map(_values, rows))
             else:
@@ -463,42 +463,38 @@ class PostgresLog:
             return chain.from_iterable(self._scan(after, last, limit, backwards))
         return chain.from_iterable(self._search(conditions, after, last, limit, backwards))
 
-    def follow(self, query: Query = ALL, *, after: int = 0, idle_max: float | None = None) -> Iterator[Recorded]:
-        """Catch up, then live: the events of a query after a position, each as it is recorded.
+    def follow(
+        self,
+        query: Query = ALL,
+        *,
+        after: int = 0,
+        idle_max: float | None = None,
+        alarm: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Recorded]:
+        """Catch up, then live: as `rarera_sim.adapters.follow`, woken by the database instead of looking again.
 
-        The log is what is read; the NOTIFY of an append only says when. One that is lost costs a second, never an
-        event. While it waits, this log is the follower's alone.
-
-        Parameters
-        ----------
-        idle_max
-            Seconds without a new event, of whatever kind, after which it ends; None for never.
+        The NOTIFY of an append only says when. One that is lost costs a second, never an event. While it waits, this
+        log is the follower's alone.
 
         Examples
         --------
         >>> for position, event in log.follow(after=checkpoint):  # doctest: +SKIP
         ...     print(position, event)
         """
-        check_range(after, None, None)
         # Listening first: what is appended between the last look and the wait has rung already.
         self._listen("LISTEN")
         try:
-            quiet_since = time.monotonic()
-            while True:
-                head = self.head()
-                if head > after:
-                    yield from self.read(query, after=after, upto=head)
-                    after, quiet_since = head, time.monotonic()
-                    continue
-                left = RING_LOST if idle_max is None else quiet_since + idle_max - time.monotonic()
-                if left <= 0:
-                    return
-                with self._clear_errors():
-                    for _ in self._connection.notifies(timeout=min(left, RING_LOST), stop_after=1):
-                        pass
+            yield from follow(
+                self, query, after=after, period=RING_LOST, idle_max=idle_max, alarm=alarm, sleep=self._rung
+            )
         finally:
             if not self._connection.closed:
                 self._listen("UNLISTEN")
+
+    def _rung(self, seconds: float) -> bool:
+        """Wait so long for the bell; whether it has rung."""
+        with self._clear_errors():
+            return bool(list(self._connection.notifies(timeout=seconds, stop_after=1)))
 
     def _listen(self, verb: Literal["LISTEN", "UNLISTEN"]) -> None:
         with self._clear_errors():
@@ -552,11 +548,13 @@ class PostgresLog:
             first, end = (max(after, last - size), last) if backwards else (after, min(last, after + size))
             rows = self._joined(first, end, order) or self._fetch(question, (first, end))
             # A role that may not see all events cannot tell a hole.
-            if len(rows) < end - first and not self._restricted:
+            if len(rows) < end - first and not self.restricted:
                 due = range(end, first, -1) if backwards else range(first + 1, end + 1)
                 missing = next((p for p, row in zip(due, rows, strict=False) if row[0] != p), due[len(rows)])
-                yield decode_rows(rows[: due.index(missing)], self.name)
-                raise SkippedPosition(f"position {missing} is missing in {self.name}")
+                good = due.index(missing)
+                yield decode_rows(rows[:good], self.name)
+                found = rows[good][0] if good < len(rows) else None
+                raise skipped(self.name, missing, found, first if backwards else end + 1)
             yield from self._decoded(rows)
             after, last = (after, first) if backwards else (end, last)
             size = _next_size(rows, PAGE)
@@ -581,7 +579,7 @@ class PostgresLog:
         Each column is one value: positions and sequences eight bytes each, UIDs 32, names and bodies a line each. It
         is for :mod:`rarera_sim.adapters.frames`, which verifies them.
         """
-        return None if self._restricted or self._conditions(query) != [] else self._columns(self.head())
+        return None if self.restricted or self._conditions(query) != [] else self._columns(self.head())
 
     def _columns(self, last: int) -> Iterator[tuple[Any, ...]]:
         for after in range(0, last, COLUMNS_PAGE):
@@ -674,7 +672,7 @@ class PostgresLog:
     # What `rarera_sim.core.integrity.verify` needs
 
     def rows(self) -> Iterator[Row]:
-        if self._restricted:
+        if self.restricted:
             raise BadInput(f"this role may not see all events of {self.name}: verify it as the log's owner")
         after, size = -(2**63), min(PAGE, PAGE_FIRST)
         while rows := self._fetch(_ROWS, (after, size)):

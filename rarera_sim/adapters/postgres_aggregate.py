@@ -77,7 +77,7 @@ def _gather(log: PostgresLog, request: Aggregate, query: Query) -> dict[Key, Cel
     if others:
         return None
     # A role that may not see all events cannot tell a hole.
-    if not conditions and not log._restricted and sum(cell.count for cell in cells.values()) != last:
+    if not conditions and not log.restricted and sum(cell.count for cell in cells.values()) != last:
         return None
     numbers = list({number for number, *_ in cells if number is not None})
     found = log._fetch("SELECT id, name FROM processors WHERE id = ANY(%s::integer[])", (numbers,))

@@ -44,7 +44,7 @@ from rarera_sim.core.errors import (
 )
 from rarera_sim.core.event import ID_BYTES, TIME_BYTES, Event, EventId, Frame, Recorded, decode_rows, encode_all
 from rarera_sim.core.integrity import CHAIN_START, Head, Row
-from rarera_sim.core.log import ALL, Query, check_expected, last_wanted, uids_from
+from rarera_sim.core.log import ALL, Query, check_expected, last_wanted, skipped, uids_from
 from rarera_sim.core.snapshot import Snapshot
 from rarera_sim.core.time import TIMESTAMP_MAX, Timestamp
 from rarera_sim.core.trace import Step
@@ -535,7 +535,8 @@ class SqliteLog:
                 if ended and not conditions and missing is None and len(rows) < last - after:
                     missing = first + step * len(rows)
                 if missing is not None:
-                    raise SkippedPosition(f"position {missing} is missing in {self.path}")
+                    found = rows[abs(missing - first)][0] if abs(missing - first) < len(rows) else None
+                    raise skipped(str(self.path), missing, found, after if backwards else last + 1)
                 if limit is not None:
                     limit -= len(rows)
                 if ended:

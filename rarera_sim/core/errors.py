@@ -34,7 +34,15 @@ class WrongPosition(RareraError):
 
 
 class SkippedPosition(RareraError):
-    """A reader was shown position n + 2 after n: something is missing from the log, which must not pass quietly."""
+    """A reader was shown position n + 2 after n: something is missing from the log, which must not pass quietly.
+
+    `first` and `last` are the positions missed, where whoever noticed knows them.
+    """
+
+    def __init__(self, message: str, first: int | None = None, last: int | None = None) -> None:
+        super().__init__(message)
+        self.first = first
+        self.last = last
 
 
 class DamagedLog(RareraError):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from rarera_sim.core.errors import BadInput
+from rarera_sim.core.errors import BadInput, SkippedPosition
 from rarera_sim.core.event import ID_BYTES, Event, EventId, Recorded
 from rarera_sim.core.time import Timestamp
 
@@ -119,6 +119,14 @@ class EventLog(Protocol):
     def close(self) -> None: ...
 
 
+def shows_all(log: EventLog) -> bool:
+    """Whether a log shows every position to its reader; one that is opened as a role held to some streams does not.
+
+    Such a log has a true `restricted`. To its readers a hole is not damage.
+    """
+    return not getattr(log, "restricted", False)
+
+
 def check_expected(events: Sequence[Event], expected: int | None) -> str | None:
     """The one stream that an expected position is about, or None where no position is expected."""
     if expected is None:
@@ -127,6 +135,22 @@ def check_expected(events: Sequence[Event], expected: int | None) -> str | None:
     if len(streams) != 1:
         raise BadInput(f"expected= is about one stream, got events of {sorted(streams) or 'none'}")
     return streams.pop()
+
+
+def skipped(name: str, missing: int, found: int | None, beyond: int) -> SkippedPosition:
+    """The error of a hole in a log, which reaches from its first missing position to the next that was found.
+
+    It may have been met backwards. Where nothing was found after it, it reaches to just before `beyond`.
+
+    >>> error = skipped("log.sqlite", 3, 6, 9)
+    >>> print(error, error.first, error.last)
+    position 3 is missing in log.sqlite 3 5
+    >>> skipped("log.sqlite", 3, None, 0).first
+    1
+    """
+    end = beyond if found is None else found
+    first, last = (missing, end - 1) if end > missing else (end + 1, missing)
+    return SkippedPosition(f"position {missing} is missing in {name}", first, last)
 
 
 def last_wanted(head: int, after: int, upto: int | None, limit: int | None) -> int:

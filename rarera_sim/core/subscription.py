@@ -15,7 +15,7 @@ from zlib import crc32
 
 from rarera_sim.core.errors import SkippedPosition
 from rarera_sim.core.event import Recorded
-from rarera_sim.core.log import ALL, EventLog, Query
+from rarera_sim.core.log import ALL, EventLog, Query, shows_all
 
 
 class CheckpointStore(Protocol):
@@ -109,7 +109,7 @@ class Subscription:
         self._log = log
         self._check_end(after)
         self._query = query
-        self._whole = query == ALL
+        self._whole = query == ALL and shows_all(log)
         self._prefetch = prefetch
         self._partitions = partition[1] if partition else partitions
         # Ours, each with the position after which its events are still to be fetched.
@@ -282,9 +282,9 @@ class Subscription:
             self._rung = False
             # What a query leaves out is done with as well, or every ring would look through it again.
             done = self._cursor if self._whole else self._log.head()
-            page = list(self._log.read(self._query, after=self._cursor, limit=self._prefetch))
+            page = self._page()
             for recorded in page:
-                # Only a full read can tell a hole from an event that the query leaves out.
+                # Only a full read can tell a hole from an event that is left out.
                 if self._whole and recorded.position != self._cursor + 1:
                     if self._alarm:
                         self._alarm(self._cursor + 1, recorded.position - 1)
@@ -296,6 +296,15 @@ class Subscription:
                 self._rung = True
             else:
                 self._cursor = max(self._cursor, done)
+
+    def _page(self) -> list[Recorded]:
+        try:
+            return list(self._log.read(self._query, after=self._cursor, limit=self._prefetch))
+        except SkippedPosition as hole:
+            # The log has noticed by itself, before we could.
+            if self._alarm and hole.first is not None and hole.last is not None:
+                self._alarm(hole.first, hole.last)
+            raise
 
     def _is_ours(self, recorded: Recorded) -> bool:
         if self._partitions is None:

@@ -661,6 +661,16 @@ def test_a_follower_catches_up_and_then_gets_each_event_as_it_is_appended(url, l
     assert log.append([an_event(301)])[0].position == 701, "the log is its owner's again"
 
 
+def test_a_follower_raises_the_alarm_at_a_hole(log, meddle):
+    damaged_log(log)
+    meddle("DELETE FROM events WHERE id IN (3, 4)")
+    alarms = []
+    with pytest.raises(SkippedPosition, match="position 3 is missing"):
+        list(log.follow(idle_max=0, alarm=lambda *hole: alarms.append(hole)))
+    assert alarms == [(3, 4)]
+    assert log._fetch("SELECT * FROM pg_listening_channels()") == [], "it listens no more"
+
+
 def test_a_follower_is_rung_and_need_not_wait_until_it_looks_by_itself(url, log, monkeypatch):
     monkeypatch.setattr(postgres, "RING_LOST", 3_600)
     follower = log.follow()
@@ -980,6 +990,7 @@ def test_a_role_of_one_prefix_sees_and_writes_its_streams_alone(log, as_role):
         assert role.find(an_event(2, stream="JFK/1").id) is None
         assert role._fetch("SELECT name FROM processors") == [("EWR",)]
         assert role.head() == 4
+        assert [position for position, _ in role.follow(idle_max=0)] == [1, 3], "a hole that is none"
         with pytest.raises(BadInput, match="as the log's owner"):
             verify(role)
         with pytest.raises(BadInput, match="role may not"):

@@ -15,6 +15,8 @@ import apsw
 import pytest
 
 from rarera_sim.adapters import sqlite
+from rarera_sim.adapters.follow import follow
+from rarera_sim.adapters.memory import MemoryLog
 from rarera_sim.adapters.sqlite import APPLICATION_ID, FORMAT, SqliteCheckpoints, SqliteLog, SqliteSnapshots
 from rarera_sim.adapters.urls import open_log
 from rarera_sim.core.errors import (
@@ -28,7 +30,9 @@ from rarera_sim.core.errors import (
     UnknownFormat,
 )
 from rarera_sim.core.event import Event
+from rarera_sim.core.incidents import IncidentBook, Kind, incidents
 from rarera_sim.core.integrity import verify
+from rarera_sim.core.journal import Journal
 from rarera_sim.core.log import Query
 from rarera_sim.core.projection import Tally, rebuild
 from rarera_sim.core.snapshot import Snapshot
@@ -394,6 +398,17 @@ def test_a_deleted_tail_is_found_against_a_head_kept_elsewhere(path):
     for kept in (head, head.position):
         verdict = verdict_of(path, expected_head=kept)
         assert (verdict.intact, verdict.position) == (False, 5)
+
+
+@pytest.mark.parametrize(("gone", "hole"), [("2", (2, 2)), ("3, 4", (3, 4)), ("1, 2, 5", (1, 2))])
+def test_a_hole_opens_an_incident_for_who_follows(path, gone, hole):
+    damaged_log(path)
+    meddle(path, f"DELETE FROM events WHERE position IN ({gone})")
+    book, elsewhere = IncidentBook(Journal("follower")), MemoryLog()
+    with SqliteLog(path) as log, pytest.raises(SkippedPosition, match=f"position {hole[0]} is missing"):
+        list(follow(log, idle_max=0, alarm=lambda *missed: elsewhere.append(book.skipped(*missed, 5))))
+    (incident,) = incidents(elsewhere)
+    assert (incident.kind, incident.first, incident.last) == (Kind.SKIPPED, *hole)
 
 
 @pytest.mark.parametrize("gone", [1, 3, 5])
