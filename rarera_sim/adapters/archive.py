@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
@@ -28,16 +28,15 @@ import pyarrow.parquet as pq
 from rarera_sim.adapters.columns import SCHEMA, record_batch
 from rarera_sim.adapters.folders import written_whole
 from rarera_sim.adapters.jsonl import from_json, to_json
+from rarera_sim.adapters.watched import Progress, Watched, WholeLog, watched
 from rarera_sim.core.errors import BadInput, DamagedLog, InvalidEvent, StorageFailed, UnknownFormat
 from rarera_sim.core.event import Event, Recorded, canonical_body, canonical_json, decode
-from rarera_sim.core.integrity import CHAIN_START, Auditable, Head, Row, link, verify
+from rarera_sim.core.integrity import CHAIN_START, Head, Row, link, verify
 from rarera_sim.core.log import ALL, EventLog, Query
 
 FORMAT: Final = 1
 FORMAT_SINCE: Final = "0.1.0"  # the first version of this package that reads FORMAT
 BATCH: Final = 1_000
-
-Progress = Callable[[int, int], None]  # done, of how many
 
 _ROW_GROUP = 20_000
 _CHUNK = 1 << 20
@@ -45,10 +44,6 @@ _ZEROS = b"0" * 64
 _PARQUET = b"PAR1"
 _SHA256 = re.compile(rb"rarera\.sha256.{1,4}?([0-9a-f]{64})", re.DOTALL)
 _KIND = "rarera archive"
-
-
-class WholeLog(EventLog, Auditable, Protocol):
-    """A log that can be verified."""
 
 
 class Exported(NamedTuple):
@@ -77,7 +72,12 @@ class Copied(NamedTuple):
 
 
 def export_parquet(
-    log: EventLog, path: str | os.PathLike[str], query: Query = ALL, *, overwrite: bool = False
+    log: EventLog,
+    path: str | os.PathLike[str],
+    query: Query = ALL,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write the events of a query as Parquet; the file is there whole or not at all.
 
@@ -86,7 +86,7 @@ def export_parquet(
     digest = _Digest()
     with _new_file(path, overwrite) as file:
         with pq.ParquetWriter(file, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
-            for group in _groups(digest.over(log.read(query)), _ROW_GROUP):
+            for group in _groups(digest.over(_read(log, query, progress)), _ROW_GROUP):
                 writer.write_batch(record_batch(group))
             writer.add_key_value_metadata(
                 {
@@ -108,7 +108,12 @@ def export_parquet(
 
 
 def export_jsonl(
-    log: EventLog, path: str | os.PathLike[str], query: Query = ALL, *, overwrite: bool = False
+    log: EventLog,
+    path: str | os.PathLike[str],
+    query: Query = ALL,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write the events of a query as JSON Lines; the file is there whole or not at all.
 
@@ -129,7 +134,7 @@ def export_jsonl(
 
     def lines() -> Iterator[bytes]:
         yield _header_line()
-        for recorded in digest.over(log.read(query)):
+        for recorded in digest.over(_read(log, query, progress)):
             fields = to_json(recorded)
             if canonical_body(recorded.event) != recorded.event.body:
                 fields["frame"] = recorded.event.frame.hex()
@@ -141,6 +146,10 @@ def export_jsonl(
             file.write(line)
         file.write(_trailer_line(digest.events, digest.hex, file_digest.hexdigest()))
     return Exported(digest.events, digest.hex)
+
+
+def _read(log: EventLog, query: Query, progress: Progress | None) -> Iterator[Recorded]:
+    return watched(log.read(query), log.head(), progress) if progress else log.read(query)
 
 
 class _Digest:
@@ -444,7 +453,7 @@ def copy_log(
     batch
         Events an append, and so what a copy that breaks off may have to repeat.
     progress
-        Called with how many positions are done, and of how many.
+        Called with how many events have been read, in the source and for the proof, and of how many.
 
     Raises
     ------
@@ -474,9 +483,10 @@ def copy_log(
         after = there
     elif type(after) is not int or not 0 <= after <= there:
         raise BadInput(f"after must be 0 to {there}, where the target ends, got {after!r}")
+    work = _Work(progress, (2 * there) + (last - after) + (2 * last))
     if there:
         # Before anything is appended, as what is appended to the wrong log is there for good.
-        _prove_equal(source, target, there)
+        _prove_equal(source, target, there, work)
     appended = 0
     for group in _groups(source.read(after=after, upto=last), batch):
         found = target.append([event for _, event in group])
@@ -487,20 +497,40 @@ def copy_log(
                     f"came to position {recorded.position}"
                 )
         appended += len(found)
-        if progress:
-            progress(group[-1].position, last)
-    return Copied(appended, _prove_equal(source, target, last))
+        work.tell(group[-1].position - after)
+    work.ended(last - after)
+    return Copied(appended, _prove_equal(source, target, last, work))
 
 
-def _prove_equal(source: WholeLog, target: WholeLog, last: int) -> Head:
-    copied = verify(target)
+class _Work:
+    """Progress through parts that come one after the other."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._before = 0
+
+    def tell(self, done: int, _: int = 0) -> None:
+        """So much of the part under way."""
+        if self._progress:
+            self._progress(min(self._before + done, self._total), self._total)
+
+    def ended(self, size: int) -> None:
+        self._before += size
+        self.tell(0)
+
+
+def _prove_equal(source: WholeLog, target: WholeLog, last: int, work: _Work) -> Head:
+    copied = verify(Watched(target, work.tell))
     if not copied.intact:
         raise DamagedLog(f"the target does not verify: position {copied.position}: {copied.reason}")
     if copied.head.position != last:
         raise DamagedLog(f"the target ends at position {copied.head.position}, and {last} were copied")
-    original = verify(source, expected_head=copied.head)
+    work.ended(last)
+    original = verify(Watched(source, work.tell), expected_head=copied.head)
     if not original.intact:
         raise DamagedLog(f"the source differs from its copy: position {original.position}: {original.reason}")
+    work.ended(last)
     return copied.head
 
 

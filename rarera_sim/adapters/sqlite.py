@@ -859,7 +859,9 @@ def _check_format(connection: apsw.Connection, path: Path) -> None:
     if version < 1:
         raise UnknownFormat(f"{path} says it has format {version}; formats count from 1")
     if version < FORMAT:
-        raise UnknownFormat(f"{path} has format {version}: open it once for writing, which brings it to {FORMAT}")
+        raise UnknownFormat(
+            f"{path} has format {version}: `rarera log upgrade {path}`, or opening it for writing, brings it to {FORMAT}"
+        )
     for name, sql in _schema_of_format().items():
         if connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).get != sql:
             raise DamagedLog(f"{name} in {path} is not made as format {FORMAT} has it")

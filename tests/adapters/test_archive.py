@@ -107,6 +107,16 @@ def test_progress_is_told(export):
     assert told == [(10, 25), (20, 25), (25, 25)]
 
 
+@pytest.mark.parametrize("export", [export_parquet, export_jsonl])
+def test_an_export_tells_how_far_it_has_read(export, tmp_path):
+    told = []
+    log = a_log(some_events(1, 2_500))
+    query = Query(since=next(log.read(after=1_299)).event.time)
+    assert export(log, tmp_path / "all", progress=lambda *of: told.append(of)).events == 2_500
+    export(log, tmp_path / "some", query, progress=lambda *of: told.append(of))
+    assert told == [(1_000, 2_500), (2_000, 2_500), (1_300, 2_500), (2_300, 2_500)]
+
+
 def test_other_programs_can_read_an_archive(tmp_path):
     log = a_log(some_events(1, 9))
     export_parquet(log, tmp_path / "log.parquet")
@@ -323,7 +333,7 @@ def test_a_copy_between_any_two_logs_is_equal(tmp_path, source, target):
     copied = copy_log(one, other, batch=25, progress=lambda *of: told.append(of))
     assert copied == Copied(60, verify(one).head)
     assert verify(other).head == verify(one).head
-    assert told == [(25, 60), (50, 60), (60, 60)]
+    assert told == [(done, 180) for done in (25, 50, 60, 60, 120, 180)], "copied, then both read again"
     assert [event.frame for _, event in other.read()] == [event.frame for _, event in one.read()]
     one.close()
     other.close()
@@ -350,7 +360,7 @@ def test_a_copy_that_broke_off_goes_on_and_one_repeated_changes_nothing():
 def test_a_source_that_grows_meanwhile_is_copied_as_it_was():
     source, target = a_log(some_events(1, 5)), MemoryLog()
     copied = copy_log(source, target, batch=2, progress=lambda done, _: source.append([an_event(100 + done)]))
-    assert (copied.appended, copied.head.position, source.head()) == (5, 5, 8)
+    assert (copied.appended, copied.head.position, source.head()) == (5, 5, 10)
 
 
 def test_a_target_that_holds_other_events_is_refused():

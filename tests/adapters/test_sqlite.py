@@ -575,7 +575,7 @@ def test_an_append_writes_as_many_pages_to_a_long_log_as_to_a_short_one(log):
 
 def test_a_log_of_format_1_is_brought_to_ours_when_it_is_opened_for_writing(path):
     meddle(path, Path(__file__).with_name("fixtures").joinpath("sqlite_format_1.sql").read_text("utf-8"))
-    with pytest.raises(UnknownFormat, match=f"has format 1: open it once for writing, which brings it to {FORMAT}"):
+    with pytest.raises(UnknownFormat, match=f"has format 1: `rarera log upgrade .*brings it to {FORMAT}"):
         SqliteLog(path, read_only=True)
     for _ in range(2):
         with SqliteLog(path) as log:

@@ -39,8 +39,8 @@ def export(url: str, file: str, kind: str | None, overwrite: bool, as_json: bool
     if kind is None:
         raise BadInput(f"archive {file!r} does not end in {' or '.join(_SUFFIXES)}; name it so, or give --format")
     written = export_parquet if kind == "parquet" else export_jsonl
-    with closing(open_log(url, read_only=True)) as opened:
-        exported = written(opened, file, query_of(given), overwrite=overwrite)
+    with closing(open_log(url, read_only=True)) as opened, Progress("events") as progress:
+        exported = written(opened, file, query_of(given), overwrite=overwrite, progress=progress)
     if as_json:
         print_json({"events": exported.events, "digest": exported.digest})
     else:

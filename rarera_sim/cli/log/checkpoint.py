@@ -7,7 +7,7 @@ from contextlib import closing
 
 import click
 
-from rarera_sim.cli.log.opening import Watched, open_log
+from rarera_sim.cli.log.opening import open_log
 from rarera_sim.cli.output import Progress, print_json, shown
 from rarera_sim.core.errors import DamagedLog
 
@@ -34,6 +34,7 @@ def checkpoint(url: str, out: str | None, key_file: str | None, origin: str) -> 
     """
     from rarera_sim.adapters.checkpoints import checkpoint_json, write_checkpoint
     from rarera_sim.adapters.keys import read_signer
+    from rarera_sim.adapters.watched import Watched
     from rarera_sim.core.merkle import take_checkpoint, verify_checkpoint
 
     signer = read_signer(key_file) if key_file else None

@@ -35,7 +35,7 @@ def copy(source: str, target: str, batch: int, as_json: bool) -> int:
 
     with closing(open_log(source, read_only=True)) as origin, closing(open_log(target)) as copied:
         try:
-            with Progress("events") as progress:
+            with Progress("events read") as progress:
                 count, head = copy_log(origin, copied, batch=batch, progress=progress)
         except DamagedLog as damage:
             if not as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rarera_sim.cli.log.opening import Watched, open_log
+from rarera_sim.cli.log.opening import open_log
 from rarera_sim.cli.options import HEAD, JSON
 from rarera_sim.cli.output import DONE, FAILED, Progress, head_text, print_json, shown
 from rarera_sim.core.errors import DamagedLog
@@ -38,6 +38,7 @@ def verify(url: str, known: Head | int | None, checkpoint_file: str | None, key_
 
     Prints the head, which is worth keeping elsewhere; else the first bad position and why, with exit code 1.
     """
+    from rarera_sim.adapters.watched import Watched
     from rarera_sim.core.integrity import CHAIN_START, Head, Verdict
     from rarera_sim.core.integrity import verify as verify_log
 
