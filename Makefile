@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lab bench study validation torture notebooks clean FORCE
+.PHONY: help setup run test check format lab bench study validation site torture notebooks clean FORCE
 
 help: ## list the targets
 	@echo 'RARERA: realtime and realtime response for event-driven architectures'
@@ -44,6 +44,9 @@ study: $(READY) ## compare all policies with an oracle, and write docs/schedulin
 
 validation: $(READY) ## hold the model against recursions, formulas and Ciw, and write docs/validation.md
 	$(BIN)/rarera validate $(ARGS)
+
+site: $(READY) ## build the documentation, offline: build/site/docs/index.html
+	$(BIN)/sphinx-build -c docs -W --keep-going -j auto $(ARGS) . build/site
 
 torture: $(READY) ## the long modes: a hundred kills, eight writers of 100,000 events, every bit flipped
 	RARERA_TORTURE=1 $(BIN)/python -m pytest -m torture $(ARGS)

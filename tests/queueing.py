@@ -66,6 +66,7 @@ def queue(
     mean: float = 1.0,
     workload: Workload | None = None,
     drain_max: float = 1e6,
+    **how: Any,
 ) -> Queued:
     """Run arrivals through processors, and check what must hold whatever happens."""
     system = system or System()
@@ -88,7 +89,7 @@ def queue(
     )
     scaler = Fixed(policy) if isinstance(policy, int) else policy
     ports: Ports = None  # type: ignore[assignment]
-    world = World(system, workload, array("d", services), "direct", ports, scaler, streams, watchers)
+    world = World(system, workload, array("d", services), "direct", ports, scaler, streams, watchers, **how)
     finished = world.run(drain_max=drain_max)
     table = journeys.frame(arrivals=world.transport.times)  # type: ignore[union-attr]
     check_conservation(table, finished)
@@ -104,7 +105,14 @@ def check_conservation(journeys: pl.DataFrame, finished: bool) -> None:
     """Arrived = done + lost + in the system; and when all is done, nothing is in it."""
     received = journeys.filter(pl.col("received_s").is_not_null())
     done = received["finished"] + received["misread"] > 0
-    lost = ~done & (received["dropped"] + received["unreadable"] + received["rejected"] + received["dead_letter"] > 0)
+    lost = ~done & (
+        received["dropped"]
+        + received["unreadable"]
+        + received["rejected"]
+        + received["dead_letter"]
+        + received["abandoned"]
+        > 0
+    )
     inside = len(received) - int(done.sum()) - int(lost.sum())
     assert inside == 0 if finished else inside >= 0
     right = received.filter(pl.col("finished_s").is_not_null())

@@ -236,11 +236,20 @@ def whole_path(count: int, log: EventLog) -> Callable[[], None]:
         journeys = Journeys()
         capacities: list[Any] = []
         periods: list[Any] = []
-        watchers = Watchers(capacity=capacities.append, control=periods.append, note=journeys.note)
+        ids: list[bytes] = []
+        watchers = Watchers(
+            capacity=capacities.append,
+            control=periods.append,
+            note=journeys.note,
+            notes=journeys.notes,
+            made=lambda events: ids.extend([event.id for event in events]),
+        )
         ports = Ports(log, MemoryBus(), Tally("value"))
-        world = World(System(), workload, services, "log", ports, Fixed(SERVERS), streams, watchers)
+        world = World(
+            System(), workload, services, "log", ports, Fixed(SERVERS), streams, watchers, keep_events=False
+        )
         assert world.run(drain_max=1e6), "all are served in the end"
-        frame = journeys.frame([event.id for event in world.events])
+        frame = journeys.frame(ids)
         assert frame["finished"].sum() == count, "each event is applied once"
 
     return work

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from rarera_sim.core.event import EventId, Recorded
+from rarera_sim.core.event import ID_BYTES, EventId, Recorded
 from rarera_sim.core.time import Timestamp
 
 EVERYTHING = "event.*"
@@ -46,3 +46,15 @@ def topic_of(event_type: str) -> str:
 def notification(recorded: Recorded) -> Notification:
     position, event = recorded
     return Notification(topic_of(event.type), position, event.id, event.time, event.data)
+
+
+def notifications(recorded: Iterable[Recorded]) -> list[Notification]:
+    """The notifications of many, in half of the time."""
+    # A Notification made by its own `__new__`, which is Python, costs twice as much.
+    return [
+        _make(Notification, (f"event.{event.type}", position, event.frame[:ID_BYTES], event.time, event.data))
+        for position, event in recorded
+    ]
+
+
+_make = tuple.__new__

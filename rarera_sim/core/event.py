@@ -52,6 +52,8 @@ _parse_body = msgspec.json.Decoder(tuple[_Name, _Name, _Name, _Count, _Count, st
 _times = struct.Struct(f">q{HASH_BYTES}x").iter_unpack  # of UIDs one after the other
 _TOGETHER = 100  # events that `encode_all` works on at once: they stay in the processor's cache
 _pack_time = struct.Struct(">q").pack
+_TIME_END = b"\x80"  # times from here on are beyond 63 bits
+_write = orjson.dumps
 _BACKSLASH = ord("\\")
 _TIME_AND_HASH = struct.Struct(f"{TIME_BYTES}s{HASH_BYTES}s")
 
@@ -111,7 +113,8 @@ class Event(msgspec.Struct, frozen=True, dict=True, order=False):
     @property
     def id(self) -> EventId:
         """The UID, 32 bytes: creation time, then the hash of time, type, content and origin."""
-        return self.frame[:ID_BYTES]
+        kept: Frame | None = self.__dict__.get("frame")
+        return kept[:ID_BYTES] if kept is not None else self.frame[:ID_BYTES]
 
     @property
     def body(self) -> bytes:
@@ -262,6 +265,45 @@ def decode(frame: Frame, *, verify: bool = True) -> Event:
         correlation,
     )
     _check_fields(event)
+    event.__dict__["frame"] = frame
+    return event
+
+
+def decode_canonical(frame: Frame) -> Event | None:
+    """The event of a frame that is intact and in canonical form, in half of the time of `decode`; None otherwise.
+
+    A source may hash what has no canonical form (a key twice, spaces), which `decode` alone would let pass: here the
+    fields are written again and compared. What exactly is wrong with a frame, `decode` finds the words for.
+
+    Examples
+    --------
+    >>> event = Event("EWR/UA1", "departed", {}, source="EWR", sequence=1, time=0)
+    >>> decode_canonical(event.frame) == event, decode_canonical(event.frame + b" ")
+    (True, None)
+    """
+    time, body = frame[:TIME_BYTES], frame[ID_BYTES:]
+    digest = _DOMAIN.copy()  # `identify`, without the call
+    digest.update(time)
+    digest.update(body)
+    if digest.digest()[:HASH_BYTES] != frame[TIME_BYTES:ID_BYTES] or time >= _TIME_END:
+        return None
+    try:
+        fields = _parse_body(body)
+        if _write(fields, option=_CANONICAL) != body:
+            return None
+        stream, kind, source, sequence, schema, causation, correlation, data = fields
+        # A NUL in a name is written as an escape, and a backslash in the body is found faster.
+        if _BACKSLASH in body and "\0" in f"{stream}{kind}{source}":
+            return None
+        if causation or correlation:
+            links = _link(causation), _link(correlation)
+            if causation + correlation != "".join([link.hex() for link in links if link]):
+                return None  # digits that are not lower case, or spaces between them
+            event = Event(stream, kind, data, source, sequence, int.from_bytes(time, "big"), schema, *links)
+        else:
+            event = Event(stream, kind, data, source, sequence, int.from_bytes(time, "big"), schema)
+    except (TypeError, ValueError, RecursionError):
+        return None
     event.__dict__["frame"] = frame
     return event
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
+from math import inf
 
 from rarera_sim.core.event import Event, Frame
 from rarera_sim.core.retry import Backoff, DeadLetter
@@ -29,66 +30,74 @@ class Outbox:
 
     def __init__(self, backoff: Backoff | None = None) -> None:
         self.backoff = backoff or Backoff()
+        first = self.backoff.after(1, 0.0)
+        self._first = None if isinstance(first, DeadLetter) else first
         self.dead: dict[int, Frame] = {}
-        self._frames: dict[int, Frame] = {}
-        self._attempts: dict[int, int] = {}
-        self._deadlines: dict[int, float] = {}
+        self._kept: dict[int, tuple[Frame, int, float]] = {}  # with how often it was sent, and its deadline
         # A heap, as delays grow and so come out of order. Entries that no longer hold are dropped when they come up.
         self._queue: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._kept)
 
     def __contains__(self, sequence: int) -> bool:
-        return sequence in self._frames
+        return sequence in self._kept
 
     def add(self, event: Event, now: float) -> Frame:
         """Keep an event and give the frame to send."""
-        assert event.sequence not in self._frames, "a sequence is used once"
-        frame = event.frame
-        self._frames[event.sequence] = frame
-        self._attempts[event.sequence] = 0
-        self._sent(event.sequence, now)
+        assert event.sequence not in self._kept, "a sequence is used once"
+        sequence, frame = event.sequence, event.frame
+        if self._first is None:
+            self._sent(sequence, frame, 1, now)
+            return frame
+        # What `_sent` does, for what is sent for the first time: nearly all.
+        deadline = now + self._first
+        assert deadline > now, "the delay is lost in the rounding of the clock"
+        self._kept[sequence] = frame, 1, deadline
+        heappush(self._queue, (deadline, sequence))
         return frame
 
     def acknowledge(self, sequences: Iterable[int]) -> None:
         """Forget what the log has recorded; repeating an acknowledgement changes nothing."""
         for sequence in sequences:
-            if self._frames.pop(sequence, None) is not None:
-                del self._attempts[sequence]
-                self._deadlines.pop(sequence, None)
-            self.dead.pop(sequence, None)
+            self._kept.pop(sequence, None)
+            if self.dead:
+                self.dead.pop(sequence, None)
 
     def request(self, sequences: Iterable[int], now: float) -> Iterator[tuple[int, Frame]]:
         """The frames of these sequences, to be sent at once because the receiver misses them."""
         for sequence in sequences:
-            frame = self._frames.get(sequence)
-            if frame is not None:
-                self._sent(sequence, now)
-                yield sequence, frame
+            if sequence in self._kept:
+                yield sequence, self._again(sequence, now)
 
     def due(self, now: float) -> Iterator[tuple[int, Frame]]:
         """The frames whose acknowledgement is overdue, each to be sent again."""
         # One at a time: whoever sends the first may hear at once that the second has arrived, or stop here.
         while (deadline := self.next_due()) is not None and deadline <= now:
             sequence = self._queue[0][1]
-            self._sent(sequence, now)
-            yield sequence, self._frames[sequence]
+            yield sequence, self._again(sequence, now)
 
     def next_due(self) -> float | None:
         """The earliest deadline, None when nothing waits."""
-        queue = self._queue
-        while queue and self._deadlines.get(queue[0][1]) != queue[0][0]:
+        queue, kept = self._queue, self._kept
+        while queue and kept.get(queue[0][1], _GONE)[2] != queue[0][0]:
             heappop(queue)
         return queue[0][0] if queue else None
 
-    def _sent(self, sequence: int, now: float) -> None:
-        self._attempts[sequence] += 1
-        deadline = self.backoff.after(self._attempts[sequence], now)
+    def _again(self, sequence: int, now: float) -> Frame:
+        frame, attempts, _ = self._kept[sequence]
+        self._sent(sequence, frame, attempts + 1, now)
+        return frame
+
+    def _sent(self, sequence: int, frame: Frame, attempts: int, now: float) -> None:
+        deadline = self.backoff.after(attempts, now)
         if isinstance(deadline, DeadLetter):
-            self.dead[sequence] = self._frames[sequence]
-            self._deadlines.pop(sequence, None)
+            self.dead[sequence] = frame
+            self._kept[sequence] = frame, attempts, inf
         else:
             assert deadline > now, "the delay is lost in the rounding of the clock"
-            self._deadlines[sequence] = deadline
+            self._kept[sequence] = frame, attempts, deadline
             heappush(self._queue, (deadline, sequence))
+
+
+_GONE = (b"", 0, inf)

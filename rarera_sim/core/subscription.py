@@ -177,6 +177,29 @@ class Subscription:
             self._in_flight[recorded.position] = recorded
             return recorded
 
+    def poll_all(self, now: float | None = None) -> list[Recorded]:
+        """All that may be delivered now, for whoever keeps them in a line of its own: `poll` until there is none.
+
+        >>> from rarera_sim.adapters.memory import MemoryLog
+        >>> from rarera_sim.core.event import Event
+        >>> log = MemoryLog()
+        >>> made = [Event("EWR/UA1", "departed", {}, source="EWR", sequence=n, time=n) for n in (1, 2, 3)]
+        >>> subscription = Subscription(log, after=len(log.append(made[:1])))
+        >>> _ = log.append(made[1:])
+        >>> [recorded.position for recorded in subscription.poll_all()], subscription.in_flight
+        ([2, 3], 2)
+        """
+        delivered = []
+        while (recorded := self.poll(now)) is not None:
+            delivered.append(recorded)
+            if self._fetched and not (self._ordered or self._again or self._in_flight_max):
+                # The rest of a page, of which each may be delivered: not one by one.
+                page = tuple(self._fetched)
+                self._fetched.clear()
+                self._in_flight.update((each.position, each) for each in page)
+                delivered += page
+        return delivered
+
     def ack(self, recorded: Recorded) -> None:
         """The event is done with; repeating it is an error of the driver."""
         assert recorded.position in self._in_flight, "acknowledged without delivery"

@@ -46,6 +46,7 @@ class Stage:
     REJECTED = "rejected"  # found a full memory that takes nothing new
 
     DEAD_LETTER = "dead letter"  # failed too often: nobody tries again
+    ABANDONED = "abandoned"  # waited for a processor longer than whoever sent it had patience
 
 
 class Step(NamedTuple):

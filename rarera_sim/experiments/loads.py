@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import msgspec.structs
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from rarera_sim.core.errors import BadInput
 from rarera_sim.core.time import SECOND
+from rarera_sim.experiments.mixes import MIXES
 from rarera_sim.experiments.traces import shipped
+from rarera_sim.experiments.tuning import Limits, Lost
 from rarera_sim.policies import make_policy
-from rarera_sim.policies.base import Observation, Scaler
+from rarera_sim.policies.base import Decision, Observation, Scaler
 from rarera_sim.simulation.control import ControlSettings, Objective
 from rarera_sim.simulation.generators import DAY, arrival_times, replicated_times
 from rarera_sim.simulation.hardware import Hardware
 from rarera_sim.simulation.kernel import Streams
+from rarera_sim.simulation.recursion import Outcome, evaluate
 from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.world import System
 
@@ -66,6 +70,8 @@ class Trace:
         Response within which an event is on time, seconds.
     service
         What an event takes; None: the trace says.
+    drawn
+        Whether arrivals are drawn, so that every seed is another trace. A recorded one is the same for all.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Trace:
     bound: float
     service: ServiceTime | None = None
     day: float = DAY
+    drawn: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ class Load:
     service_mean, service_scv
         As measured on the days before: what a policy may believe.
     system
-        Hardware, control and objective.
+        Hardware, what happens to it, control and objective.
     """
 
     trace: str
@@ -155,12 +162,65 @@ class Load:
                 concurrency=busy,
             )
 
+    def on(self, hardware: Hardware) -> Load:
+        """The same on other hardware: what a policy is told that runs on one of several kinds."""
+        if hardware == self.system.hardware:
+            return self
+        return replace(self, system=msgspec.structs.replace(self.system, hardware=hardware))
+
     def trained(self, name: str, parameters: dict[str, Any]) -> Scaler:
         """A new policy that has seen the history."""
         policy = make_policy(name, parameters, **self.surroundings)
         for observation in self.observations:
             policy.observe(observation)
         return policy
+
+    def play(self, policy: Scaler, limits: Limits | None = None) -> Outcome | Lost:
+        """What a policy makes of the load; given up where it is lost already, see `tuning.Limits`."""
+        watched = policy if limits is None or limits == Limits() else _Watched(policy, self, limits)
+        streams = Streams(self.seed)
+        try:
+            return evaluate(
+                self.times, self.services, watched, system=self.system, duration=self.duration, streams=streams
+            )
+        except _GivenUp as lost:
+            return lost.result
+
+
+class _GivenUp(Exception):
+    def __init__(self, result: Lost) -> None:
+        self.result = result
+
+
+class _Watched:
+    """A policy that is taken away once it has lost: late events and replicas that are there do not become fewer."""
+
+    def __init__(self, policy: Scaler, load: Load, limits: Limits) -> None:
+        self._policy = policy
+        self._events = max(1, len(load.times))
+        self._hours = load.system.control.period / 3600.0
+        self._limits = limits
+        self._until = load.duration
+        self._late = 0
+        self._cost = 0.0
+
+    def observe(self, observation: Observation) -> None:
+        self._late += observation.late
+        violations = self._late / self._events
+        if violations > self._limits.violations:
+            raise _GivenUp(Lost(violations, self._cost))
+        if observation.time <= self._until:
+            # Who is there at the end of a period was there, and paid for, in all of it; who has left it, left out.
+            self._cost += self._hours * sum(
+                (pool.ready + pool.pending) * pool.price_per_hour + pool.asleep * pool.price_asleep_per_hour
+                for pool in observation.pools
+            )
+        if self._cost > self._limits.cost:
+            raise _GivenUp(Lost(violations, math.inf))
+        self._policy.observe(observation)
+
+    def decide(self) -> Decision:
+        return self._policy.decide()
 
 
 _SHORT = ServiceTime(mean=0.2, scv=0.5)
@@ -179,6 +239,7 @@ TRACES: dict[str, Trace] = {
         Days(0.0, 1.0, 4.0, 11.0),
         2.0,
         _SHORT,
+        drawn=True,
     ),
     "bursty": Trace(
         "bursty",
@@ -186,6 +247,7 @@ TRACES: dict[str, Trace] = {
         Days(0.0, 4.0, 7.0, 14.0),
         2.0,
         _SHORT,
+        drawn=True,
     ),
     "flights": Trace(
         "flights",
@@ -224,6 +286,7 @@ def load_of(
     *,
     violations: float = 0.01,
     days: Days | None = None,
+    mix: str = "plain",
     replicas_max: int = 1000,
 ) -> Load:
     """One part of a trace.
@@ -236,38 +299,65 @@ def load_of(
         Of arrivals, where they are drawn, of jitter and of services.
     days
         Other days than the trace's own.
+    mix
+        What replicas run on and what happens to them, one of `mixes.MIXES`.
     replicas_max
         Most replicas that anybody may ask for.
     """
     if name not in TRACES:
         raise BadInput(f"unknown trace {name!r} (there are {', '.join(TRACES)})")
+    if mix not in MIXES:
+        raise BadInput(f"unknown mix {mix!r} (there are {', '.join(MIXES)})")
     trace = TRACES[name]
-    days = days or trace.days
-    times, services = _events(name, seed, days.end)
-    since, until = (days.tune, days.test) if part == "tune" else (days.test, days.end)
-    day = trace.day
-    first, last = np.searchsorted(times, (since * day, until * day))
+    arrivals = _arrivals(name, part, seed, days or trace.days)
     control = ControlSettings(replicas_max=replicas_max)
     objective = Objective(quantile=1.0 - violations, bound=trace.bound)
-    system = System(hardware=Hardware(), control=control, objective=objective)
-    periods = max(1, math.floor((since - days.learn) * day / control.period))
-    # From the end, so that the last period ends where the part begins.
-    edges = since * day - control.period * np.arange(periods, -1, -1)
-    before = services[np.searchsorted(times, edges[0]) : first]
-    known = before if len(before) > 1 else services[first:last]
-    mean = float(known.mean())
+    duration = arrivals.duration
     return Load(
         name,
         part,
         seed,
+        arrivals.times,
+        arrivals.services,
+        duration,
+        trace.day,
+        arrivals.history,
+        arrivals.service_mean,
+        arrivals.service_scv,
+        MIXES[mix].system(control, objective, duration=duration, day=trace.day),
+    )
+
+
+class _Arrivals(NamedTuple):
+    times: Floats
+    services: Floats
+    duration: float
+    history: Floats
+    service_mean: float
+    service_scv: float
+
+
+# Those of a trace's tuning days and of its test days in a few draws; the rest of a month is not kept.
+@lru_cache(maxsize=4)
+def _arrivals(name: str, part: Part, seed: int, days: Days) -> _Arrivals:
+    """What is the same of a part whatever is promised and whatever it runs on."""
+    day, period = TRACES[name].day, ControlSettings().period
+    times, services = _events(name, seed, days.end)
+    since, until = (days.tune, days.test) if part == "tune" else (days.test, days.end)
+    first, last = np.searchsorted(times, (since * day, until * day))
+    periods = max(1, math.floor((since - days.learn) * day / period))
+    # From the end, so that the last period ends where the part begins.
+    edges = since * day - period * np.arange(periods, -1, -1)
+    before = services[np.searchsorted(times, edges[0]) : first]
+    known = before if len(before) > 1 else services[first:last]
+    mean = float(known.mean())
+    return _Arrivals(
         times[first:last] - since * day,
-        services[first:last],
+        services[first:last].copy(),
         (until - since) * day,
-        day,
-        np.diff(np.searchsorted(times, edges)) / control.period,
+        np.diff(np.searchsorted(times, edges)) / period,
         mean,
         float(known.var(ddof=1)) / (mean * mean),
-        system,
     )
 
 

@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarera_sim.experiments.loads import Load
+from rarera_sim.experiments.tuning import Limits, Lost, Near, Try, best_of, equalise
 from rarera_sim.policies.base import Decision, Observation
 from rarera_sim.simulation.kernel import Streams
-from rarera_sim.simulation.recursion import Outcome, evaluate
+from rarera_sim.simulation.recursion import Outcome
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 _ROUNDS = 40
 _BLOCK = 20  # periods that are changed, and judged, together
+_NEAR = Near(0.97, 0.003)
+_HOPELESS = 4.0  # times the allowed late share: how many more there are does not matter
 
 
 class Plan:
@@ -38,6 +41,8 @@ class Plan:
         Replicas that shall be ready, by period.
     ahead
         Periods that a start-up takes.
+    discipline
+        In which order waiting events are served.
 
     Examples
     --------
@@ -46,9 +51,10 @@ class Plan:
     [3, 5, 5, 5, 1, 1]
     """
 
-    def __init__(self, ready: Counts, ahead: int) -> None:
+    def __init__(self, ready: Counts, ahead: int, discipline: str = "fifo") -> None:
         padded = np.concatenate((ready, np.ones(ahead, dtype=np.int64)))
         self.asked = np.lib.stride_tricks.sliding_window_view(padded, ahead + 1).max(axis=1)
+        self._discipline = discipline
         self._period = 0
 
     def observe(self, _: Observation) -> None:
@@ -57,11 +63,12 @@ class Plan:
 
     def decide(self) -> Decision:
         """What the plan says."""
-        return Decision(int(self.asked[min(self._period, len(self.asked) - 1)]), "As planned.")
+        wanted = int(self.asked[min(self._period, len(self.asked) - 1)])
+        return Decision(wanted, "As planned.", discipline=self._discipline)
 
 
 class Oracle(NamedTuple):
-    """Costs in replica-seconds, and what came of the plan."""
+    """Costs in US dollars, and what came of the plan."""
 
     lower_bound: float
     planned: Outcome
@@ -69,16 +76,22 @@ class Oracle(NamedTuple):
     @property
     def cost(self) -> float:
         """What the plan costs."""
-        return self.planned.replica_time
+        return self.planned.cost
 
 
 def lower_bound(load: Load) -> float:
-    """Replica-seconds of the work alone: nothing idles, starts or waits."""
-    return float(load.services.sum()) / load.system.hardware.speed
+    """US dollars for the work alone: nothing idles, starts or waits."""
+    hardware = load.system.hardware
+    return float(load.services.sum()) / hardware.speed * hardware.price_per_hour / 3600.0
 
 
 def oracle(
-    load: Load, violations: float, *, rounds: int = _ROUNDS, progress: Callable[[], None] = lambda: None
+    load: Load,
+    violations: float,
+    *,
+    rounds: int = _ROUNDS,
+    discipline: str = "fifo",
+    progress: Callable[[], None] = lambda: None,
 ) -> Oracle:
     """A plan with at most this share of late events, as cheap as a search in so many rounds makes it.
 
@@ -86,48 +99,68 @@ def oracle(
     bisection. Then local search: random changes within blocks of five minutes, all blocks at once, each judged
     by its own cost plus a price on its own late events; that price is moved until the share is met.
     """
-    search = _Search(load, violations)
+    search = _Search(load, violations, discipline)
     search.bisect(progress)
     search.improve(rounds, progress)
     return Oracle(lower_bound(load), search.best[1])
 
 
 class _Search:
-    def __init__(self, load: Load, violations: float) -> None:
+    def __init__(self, load: Load, violations: float, discipline: str = "fifo") -> None:
         self.load = load
         self.violations = violations
+        self.discipline = discipline
         self.ahead = int(np.ceil(load.system.hardware.start_up / load.system.control.period))
         everything = np.full(load.periods, min(load.system.control.replicas_max, int(_peaks(load, 1.0).max() * 2 + 10)))
-        self.best = (everything, self.outcome(everything))
+        self.best = (everything, self.whole(everything))
 
-    def outcome(self, ready: Counts) -> Outcome:
-        outcome = evaluate(
-            self.load.times,
-            self.load.services,
-            Plan(ready, self.ahead),
-            system=self.load.system,
-            duration=self.load.duration,
-        )
-        if outcome.violations <= self.violations and (
-            not hasattr(self, "best") or outcome.replica_time < self.best[1].replica_time
-        ):
+    def whole(self, ready: Counts) -> Outcome:
+        outcome = self.outcome(ready, Limits())
+        assert isinstance(outcome, Outcome), "without limits nothing is given up"
+        return outcome
+
+    def outcome(self, ready: Counts, limits: Limits) -> Outcome | Lost:
+        outcome = self.load.play(Plan(ready, self.ahead, self.discipline), limits)
+        if isinstance(outcome, Lost) or outcome.violations > self.violations:
+            return outcome
+        if not hasattr(self, "best") or outcome.cost < self.best[1].cost:
             self.best = (ready, outcome)
         return outcome
+
+    def within(
+        self,
+        plan: Callable[[float], Counts],
+        start: float,
+        low: float,
+        high: float,
+        progress: Callable[[], None],
+        steps: int = 9,
+    ) -> float:
+        """The least head-room in [low, high] with which a plan keeps the share; that of the cheapest found."""
+        hopeless = Limits(_HOPELESS * self.violations)
+
+        def tried(head_room: float) -> Outcome | Lost:
+            progress()
+            return self.outcome(plan(head_room), hopeless)
+
+        found = equalise(tried, start, low, high, violations=self.violations, steps=steps, near=_NEAR)
+        best: float = best_of([Try({"at": place}, result) for place, result in found], self.violations).parameters["at"]
+        return best
 
     def bisect(self, progress: Callable[[], None]) -> None:
         """The smallest margin over the work of a window, for several windows."""
         objective, period = self.load.system.objective, self.load.system.control.period
-        windows = sorted({max(1.0, objective.bound / 2.0), period, 2.0 * period})
-        for work in (_occupied(self.load), *(_peaks(self.load, window) for window in windows)):
-            low, high = -6.0, 6.0
-            for _ in range(9):
-                margin = (low + high) / 2.0
-                ready = np.maximum(1, np.ceil(work + margin * np.sqrt(work))).astype(np.int64)
-                if self.outcome(ready).violations <= self.violations:
-                    high = margin
-                else:
-                    low = margin
-                progress()
+        windows = sorted({max(1.0, objective.bound / 2.0), period})
+        works = [_peaks(self.load, window) for window in windows]
+        if self.load.service_mean > period / 5.0:
+            works.insert(0, _occupied(self.load))
+        margin = 1.0
+        for work in works:
+
+            def plan(margin: float, work: Floats = work) -> Counts:
+                return _counts(np.ceil(work + margin * np.sqrt(work)))
+
+            margin = self.within(plan, margin, -6.0, 6.0, progress)
 
     def improve(self, rounds: int, progress: Callable[[], None]) -> None:
         """Change blocks at random and keep what pays, at a price on lateness that the share of late events sets."""
@@ -136,7 +169,7 @@ class _Search:
         blocks = np.arange(len(ready)) // _BLOCK
         cost, late = _by_block(now, blocks)
         # Where all is well, one more late event is worth what the cheapest block pays per event.
-        price = now.replica_time / max(1.0, now.events) * 2.0
+        price = float(now.periods["paid_s"].sum()) / max(1.0, now.events) * 2.0
         for number in range(rounds):
             half = number % 2
             chosen = generator.random(blocks[-1] + 1) < 0.5
@@ -144,7 +177,7 @@ class _Search:
             # The whole block, or the periods in which there is least or most to do.
             part = generator.random(len(ready)) < generator.choice((0.2, 0.5, 1.0), size=len(chosen))[blocks]
             changed = np.where(chosen[blocks] & part, np.maximum(1, ready + step[blocks]), ready)
-            then = self.outcome(changed)
+            then = self.whole(changed)
             new_cost, new_late = _by_block(then, blocks)
             better = new_cost + price * new_late < cost + price * late
             # A queue that is left to the next block is the neighbour's loss.
@@ -152,7 +185,7 @@ class _Search:
             ready = np.where(better[blocks], changed, ready)
             progress()
             if half:
-                now = self.outcome(ready)
+                now = self.whole(ready)
                 cost, late = _by_block(now, blocks)
                 price *= float(np.clip((now.violations + 1e-9) / (self.violations + 1e-9), 0.5, 2.0))
                 progress()
@@ -162,15 +195,16 @@ class _Search:
 
     def meet(self, ready: Counts, progress: Callable[[], None]) -> None:
         """End on the right side: scale the plan until it keeps the share."""
-        low, high = 0.9, 1.2
-        for _ in range(7):
-            factor = (low + high) / 2.0
-            scaled = np.maximum(1, np.floor(ready * factor + 0.5)).astype(np.int64)
-            if self.outcome(scaled).violations <= self.violations:
-                high = factor
-            else:
-                low = factor
-            progress()
+
+        def scaled(factor: float) -> Counts:
+            return _counts(np.floor(ready * factor + 0.5))
+
+        self.within(scaled, 1.0, 0.8, 1.3, progress, steps=7)
+
+
+def _counts(replicas: Floats) -> Counts:
+    counts: Counts = np.maximum(1, replicas).astype(np.int64)
+    return counts
 
 
 def _peaks(load: Load, window: float) -> Floats:

@@ -19,8 +19,9 @@ from rarera_sim.adapters.memory import MemoryBus, MemoryLog
 from rarera_sim.adapters.sqlite import SqliteLog
 from rarera_sim.core.errors import BadInput
 from rarera_sim.core.event import ID_BYTES, canonical_json
+from rarera_sim.core.log import EventLog
 from rarera_sim.core.projection import Tally, fold, rebuild
-from rarera_sim.core.trace import Step
+from rarera_sim.core.trace import Step, untraced
 from rarera_sim.experiments.scenario import Configuration, Scenario, parse_scenario
 from rarera_sim.experiments.workload import Prepared, prepared, services_of
 from rarera_sim.metrics.availability import processor_frame, uptime
@@ -39,7 +40,7 @@ from rarera_sim.simulation.world import Watchers, World
 VERSION = version_of("rarera-sim")
 LEVELS = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999)
 
-FRAMES = ("journeys", "load", "crashes", "costs", "leases", "processors")
+FRAMES = ("journeys", "load", "crashes", "costs", "leases", "processors", "alerts")
 LEASES = {
     "pool": pl.String,
     "slot": pl.Int64,
@@ -48,6 +49,17 @@ LEASES = {
     "asleep": pl.Boolean,
     "busy": pl.Float64,
     "ended": pl.Boolean,
+}
+ALERTS = {
+    "time": pl.Float64,
+    "behaviour": pl.String,
+    "source": pl.String,
+    "score": pl.Float64,
+    "threshold": pl.Float64,
+    "rising": pl.Boolean,
+    "incident": pl.String,
+    "remedy": pl.String,
+    "until": pl.Float64,
 }
 CRASHES = {"replica": pl.Int64, "down_s": pl.Float64, "up_s": pl.Float64, "pool": pl.String, "cause": pl.String}
 
@@ -82,6 +94,8 @@ class Run:
         was `asleep`, and whether it had `ended` before the run did.
     processors
         One row per processor, see `metrics.availability.processor_frame`.
+    alerts
+        One row per alert of `vigilance`, see `simulation.vigilance.Alert`; times in seconds since the run began.
     """
 
     scenario: Scenario
@@ -98,6 +112,7 @@ class Run:
     costs: pl.DataFrame
     leases: pl.DataFrame
     processors: pl.DataFrame
+    alerts: pl.DataFrame
 
     def __repr__(self) -> str:
         return f"Run({self.configuration.label}, seed={self.seed}, digest={self.digest[:12]})"
@@ -181,7 +196,8 @@ def run(
     configuration
         One of the scenario's, or any other; the first where it is left out.
     log_path
-        Keep the event log there, as an SQLite file with the journeys of all events beside it.
+        Keep the event log there, as an SQLite file with the journeys of all events beside it; the incidents that
+        `vigilance` opens in another, whose name ends in `.incidents.sqlite`.
     ports
         Log, bus and projection to work on, instead of those that the scenario names.
     env
@@ -222,12 +238,15 @@ def trained_policy(ready: Prepared, configuration: Configuration) -> Scaler:
 
 def _ports(scenario: Scenario, configuration: Configuration, log_path: Path | None, stack: ExitStack) -> Ports:
     projection = Tally(scenario.field)
+    incidents: EventLog = MemoryLog()
+    if scenario.vigilance.behaviours and log_path is not None:
+        incidents = stack.enter_context(SqliteLog(log_path.with_suffix(".incidents.sqlite"), durability="normal"))
     if configuration.transport != "log" or (scenario.log.storage == "memory" and log_path is None):
-        return Ports(MemoryLog(), MemoryBus(), projection)
+        return Ports(MemoryLog(), MemoryBus(), projection, incidents)
     if log_path is None:
         log_path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rarera-"))) / "log.sqlite"
     # A model's log need not survive a power cut: the run is done again from its seed.
-    return Ports(stack.enter_context(SqliteLog(log_path, durability="normal")), MemoryBus(), projection)
+    return Ports(stack.enter_context(SqliteLog(log_path, durability="normal")), MemoryBus(), projection, incidents)
 
 
 def _run(
@@ -254,8 +273,9 @@ def _run(
         control=_told(periods.append, watch.control if watch is not None else None),
         lease=leases.append,
         note=_told(journeys.note, watch.note if watch is not None else None),
+        notes=journeys.notes if watch is None or watch.note is None else None,
         serve=_told(journeys.serve, watch.serve if watch is not None else None),
-        **({"step": steps.append} if keeps_steps else {}),
+        step=steps.append if keeps_steps else untraced,
     )
     world = World(
         scenario,
@@ -267,6 +287,7 @@ def _run(
         streams,
         watchers,
         env,
+        factors=scenario.service.factors((each.hardware.name for each in scenario.all_pools), ready.workload.types()),
     )
     world.run(drain_max=scenario.run.drain_max)
     leases += world.cluster.leases()
@@ -315,6 +336,7 @@ def _run(
         costs=costs,
         leases=pl.DataFrame(leases, schema=LEASES, orient="row"),
         processors=processors,
+        alerts=pl.DataFrame(world.alerts, schema=ALERTS, orient="row"),
     )
 
 

@@ -20,6 +20,7 @@ from rarera_sim.experiments.catalogue import hardware
 from rarera_sim.experiments.data import data_folder
 from rarera_sim.policies import make_policy
 from rarera_sim.simulation.arrivals import AnyArrivals, Closed, Content
+from rarera_sim.simulation.misbehaviour import Misbehaviour
 from rarera_sim.simulation.quantities import Name, Positive, PositiveSeconds, Seconds, Settings
 from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.storage import LogSettings
@@ -178,6 +179,8 @@ class Scenario(System, frozen=True, kw_only=True):
         How long a processor works on an event.
     run
         How long and how often.
+    misbehaviours
+        When sources are not themselves: what `vigilance` is for.
     configurations
         What is compared.
 
@@ -185,7 +188,7 @@ class Scenario(System, frozen=True, kw_only=True):
     --------
     >>> scenario = default_scenario()
     >>> scenario.name, len(scenario.configurations), scenario.objective.bound
-    ('nyc-flights', 8, 30.0)
+    ('nyc-flights', 9, 30.0)
     >>> parse_scenario(scenario.to_toml()) == scenario
     True
 
@@ -214,6 +217,7 @@ class Scenario(System, frozen=True, kw_only=True):
     run: RunSettings = RunSettings()
     arrivals: AnyArrivals | None = None
     content: Content | None = None
+    misbehaviours: tuple[Misbehaviour, ...] = ()
 
     def to_toml(self) -> str:
         """The scenario as TOML that `parse_scenario` reads back; what is not set is left out."""
@@ -411,7 +415,7 @@ def _fill_in_hardware(table: dict[str, Any], place: str) -> None:
 
 def _check(scenario: Scenario, place: str) -> None:
     """What one field's type cannot say."""
-    for name in ("service", "arrivals", "content", "channel"):
+    for name in ("service", "arrivals", "content", "channel", "line", "vigilance"):
         part = getattr(scenario, name)
         problem = part.problem() if part is not None else None
         if problem:
@@ -426,7 +430,10 @@ def _check(scenario: Scenario, place: str) -> None:
             f"{place}: source.resend_after is {scenario.source.resend_after!r} s, more than resend_after_max, "
             f"{scenario.source.resend_after_max!r} s"
         )
+    _check_pools(scenario, place)
     _check_arrivals(scenario, place)
+    if scenario.misbehaviours and isinstance(scenario.arrivals, Closed):
+        raise BadInput(f"{place}: misbehaviours need arrivals that do not wait for anything, got closed arrivals")
     if not scenario.configurations:
         raise BadInput(f"{place}: configurations must name at least one, got none")
     labels = [configuration.label for configuration in scenario.configurations]
@@ -437,6 +444,27 @@ def _check(scenario: Scenario, place: str) -> None:
             make_policy(configuration.policy, configuration.parameters, **scenario.policy_surroundings(86_400.0))
         except BadInput as error:
             raise BadInput(f"{place}: configurations[{number}]: {error}") from None
+
+
+def _check_pools(scenario: Scenario, place: str) -> None:
+    names = [pool.name for pool in scenario.all_pools]
+    zones = sorted({pool.zone for pool in scenario.all_pools})
+    for number, pool in enumerate(scenario.pools):
+        if names.index(pool.name) != number:
+            raise BadInput(f"{place}: pools[{number}].name is {pool.name!r}, and so is that of another; names differ")
+        if not 0 <= pool.asleep <= pool.replicas_max:
+            raise BadInput(
+                f"{place}: pools[{number}].asleep is {pool.asleep}; allowed are 0 to replicas_max, {pool.replicas_max}"
+            )
+        if pool.asleep and pool.hardware.wake_up is None:
+            raise BadInput(
+                f"{place}: pools[{number}].asleep is {pool.asleep}, and hardware.wake_up is not set: it cannot sleep"
+            )
+    for number, outage in enumerate(scenario.outages.at):
+        if outage.zone not in zones:
+            raise BadInput(
+                f"{place}: outages.at[{number}].zone is {outage.zone!r}; there is {', '.join(zones)} in the pools"
+            )
 
 
 def _check_arrivals(scenario: Scenario, place: str) -> None:
@@ -491,11 +519,13 @@ def _doubts(scenario: Scenario) -> Iterator[str]:
         load = scenario.arrivals.rate_mean * service
         where = f"arrivals of {scenario.arrivals.rate_mean:g} 1/s and services of {service:g} s keep {load:g} busy"
     # Users who wait for their events never ask for more than there is.
-    if load >= most and not isinstance(scenario.arrivals, Closed):
+    patient = scenario.line.patience is None
+    if load >= most and patient and not isinstance(scenario.arrivals, Closed):
         yield f"{where} processors, and control.replicas_max is {most}: the backlog grows for ever"
     for configuration in scenario.configurations:
         replicas = configuration.parameters.get("replicas")
-        if configuration.policy == "fixed" and isinstance(replicas, int) and 0 <= replicas <= min(load, most):
+        too_few = isinstance(replicas, int) and 0 <= replicas <= min(load, most) and (patient or not replicas)
+        if configuration.policy == "fixed" and too_few:
             yield (
                 f"{configuration.label} keeps {replicas} processors, and {where}: the backlog grows for ever"
                 if replicas

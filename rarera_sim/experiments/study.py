@@ -3,9 +3,12 @@
 Three figures per policy, trace and allowed share of late events, each a multiple of what the oracle's plan costs:
 
 - *tuned*: the setting that was the cheapest on the tuning days, played on the test days as it is. It may violate.
-- *equal*: the same with its head-room moved, by bisection on the test days, until just the allowed share is late. Only
-  at equal violations do costs compare.
+- *equal*: the same with its head-room moved, on the test days, until just the allowed share is late. Only at equal
+  violations do costs compare.
 - *hindsight*: tuned on the test days themselves, with its head-room moved likewise: the best that the policy can do.
+
+Every policy is tried with events in order of arrival and with those served last that are late already, as ours may
+choose that; and the best of them under mixes of faults and hardware, driven as an operator would (`mixes.Driven`).
 
 What is done is kept, one file per job in a folder, by a hash of everything that the result depends on: a study that
 was interrupted goes on where it stopped, and one that was changed does again only what the change concerns.
@@ -18,6 +21,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -26,20 +30,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec.structs
 import numpy as np
 import orjson
 import polars as pl
 
 from rarera_sim.experiments.loads import TRACES, Load, Part, available, load_of
-from rarera_sim.experiments.oracle import oracle
+from rarera_sim.experiments.mixes import MIXES, Driven
+from rarera_sim.experiments.oracle import lower_bound, oracle
 from rarera_sim.experiments.statistics import mean_interval, paired_interval
-from rarera_sim.experiments.tuning import Try, best_of, bisect, tune
-from rarera_sim.policies import POLICIES, tunable
+from rarera_sim.experiments.tuning import NEAR, Limits, Lost, Try, best_of, equalise, place_of, tune
+from rarera_sim.policies import POLICIES, parameters_of, tunable
 from rarera_sim.policies.base import Decision, Observation, Scaler
 from rarera_sim.policies.tuning import Range
 from rarera_sim.simulation.generators import DAY
+from rarera_sim.simulation.hardware import Hardware
 from rarera_sim.simulation.kernel import Streams
-from rarera_sim.simulation.recursion import Outcome, evaluate
+from rarera_sim.simulation.recursion import Outcome
 
 Progress = Callable[[int, int], None]
 Settings = Callable[[float], dict[str, Any]]
@@ -52,35 +59,74 @@ class Effort:
     Parameters
     ----------
     learn_days, tune_days, test_days
-        Days of a trace, at most; where a day is shorter than a real one, all of them.
+        Days of a trace, at most; where a day is shorter than a real one, all of them. Of a trace that is drawn, the
+        test days are those of all draws together, each whole.
     tries
-        Evaluations of a tuning, on the tuning days.
+        Evaluations of a tuning, on the tuning days of the first draw.
     tries_after
         Evaluations of a tuning in hindsight, on the test days, which starts from the setting that was tuned.
+    tries_slow
+        Instead of both for policies that take long, see `SLOW`.
     steps
-        Of a bisection.
+        Of the way to equal violations, at most.
     rounds
         Of the oracle's search.
     seeds
-        Draws of each trace.
+        Draws of each trace; recorded ones have the first only.
+    left_out
+        Policies that are not tried.
     """
 
     learn_days: float = 28.0
     tune_days: float = 3.0
-    test_days: float = 14.0
+    test_days: float = 21.0
     tries: int = 40
     tries_after: int = 40
-    steps: int = 8
+    tries_slow: int = 12
+    steps: int = 12
     rounds: int = 60
     seeds: tuple[int, ...] = (1, 2, 3)
+    left_out: tuple[str, ...] = ()
 
 
 FULL = Effort()
-SHORT = Effort(learn_days=1.0, tune_days=0.5, test_days=1.0, tries=12, tries_after=4, steps=6, rounds=16, seeds=(1,))
-QUICK = Effort(0.25, 1 / 24, 1 / 12, tries=4, tries_after=2, steps=2, rounds=4, seeds=(1,))
+SHORT = Effort(
+    learn_days=2.0,
+    tune_days=1.0,
+    test_days=2.0,
+    tries=12,
+    tries_after=4,
+    tries_slow=4,
+    steps=6,
+    rounds=4,
+    seeds=(1, 2),
+    left_out=("peak", "threshold", "bandit", "alarm"),
+)
+QUICK = Effort(0.25, 1 / 24, 1 / 12, tries=4, tries_after=2, tries_slow=2, steps=2, rounds=4, seeds=(1,))
 
 STUDY_TRACES = ("nasa", "calendar", "bursty", "flights", "llm")
 TARGETS = (0.01, 0.001)
+DISCIPLINES = ("fifo", "late-last")
+OURS = "rarera"
+# All but one that only watches over another.
+STUDY_POLICIES = tuple(name for name in POLICIES if name != "guarded")
+# Ours has one set of parameters for all, and chooses the discipline itself.
+UNTUNED = (OURS,)
+# Hundreds of microseconds a decision, so that one evaluation of a day takes seconds.
+SLOW = ("mpc", "price-aware", "bandit")
+
+MIX_TRACES = ("bursty", "calendar")
+MIX_TARGET = 0.01
+MIX_POLICIES = ("hpa", "erlang-c", "square-root", "predictive", OURS)
+
+ABLATION_TRACES = ("calendar", "bursty")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no calendar": {"calendar": False},
+    "price not rehearsed": {"rehearse": False},
+    "in order of arrival": {"late_last": False},
+    "deaf to what was late": {"gain": 0.0},
+    "gives back at once": {"patience": 1.0},
+}
 
 # What moves a policy along its own trade-off, and which way more replicas lie. The others are moved by a factor on what
 # they decide.
@@ -91,37 +137,61 @@ HEAD_ROOM: dict[str, tuple[str, int]] = {
     "ds2": ("margin", 1),
     "square-root": ("beta", 1),
     "predictive": ("forecast_quantile", 1),
+    "erlang-c": ("head_room", 1),
+    "flink": ("utilisation", -1),
+    "price-aware": ("late_price", 1),
+    "mpc": ("late_price", 1),
+    OURS: ("budget_share", -1),
 }
 _FACTORS = (0.25, 8.0)
+_HOPELESS = 3.0  # times the allowed late share: how many more there are does not matter
+_DRIVING = ("factor", "pool", "prepared")  # parameters of `Driven`, and not of a policy
 
 
 @dataclass(frozen=True)
 class Job:
-    """One policy, or the oracle, on one draw of one trace.
+    """One policy, or the oracle, on all draws of one trace.
 
     Parameters
     ----------
     policy
         One of `policies.POLICIES`, or "oracle".
+    targets
+        Allowed shares of late events.
+    mix
+        What replicas run on and what happens to them, one of `mixes.MIXES`.
+    discipline
+        In which order waiting events are served, unless the policy chooses.
     parameters
         Fixed ones, such as the parts of an ablation that are switched off.
     label
-        What to call it, where that is not the policy's name.
+        What to call it, where that is not the policy's name with its discipline.
     """
 
     trace: str
-    seed: int
     policy: str
-    violations: float
     effort: Effort
+    targets: tuple[float, ...] = TARGETS
+    mix: str = "plain"
+    discipline: str = "fifo"
     parameters: tuple[tuple[str, Any], ...] = ()
     label: str = ""
 
     @property
     def key(self) -> str:
         """Hash of all that the result depends on, the code that makes it included."""
-        words = orjson.dumps([asdict(replace(self, effort=replace(self.effort, seeds=()))), _code()], option=_SORTED)
+        words = orjson.dumps([asdict(replace(self, effort=replace(self.effort, left_out=()))), _code()], option=_SORTED)
         return sha256(words).hexdigest()[:32]
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.label or (self.policy if self.discipline == "fifo" else f"{self.policy} + {self.discipline}")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Its draws."""
+        return self.effort.seeds if TRACES[self.trace].drawn else self.effort.seeds[:1]
 
 
 _SORTED = orjson.OPT_SORT_KEYS
@@ -133,25 +203,48 @@ def jobs_of(
     traces: Sequence[str] | None = None,
     policies: Sequence[str] | None = None,
     targets: Sequence[float] | None = None,
+    disciplines: Sequence[str] = DISCIPLINES[:1],
 ) -> list[Job]:
-    """The jobs of a study, those of one load one after the other; traces that cannot be had here are left out."""
-    names = ("oracle", *(POLICIES if policies is None else policies))
+    """Policies without faults, those of one trace one after the other; traces that cannot be had here are left out."""
+    if policies is None:
+        policies = [name for name in STUDY_POLICIES if name not in effort.left_out]
     traces = STUDY_TRACES if traces is None else traces
     targets = TARGETS if targets is None else targets
     return [
-        Job(trace, seed, name, target, effort)
+        Job(trace, name, effort, tuple(targets), discipline=discipline)
         for trace in traces
         if available(trace)
-        for seed in effort.seeds
-        for target in targets
-        for name in names
+        for name in ("oracle", *policies)
+        for discipline in (disciplines[:1] if name == OURS else disciplines)
     ]
+
+
+def jobs_of_study(effort: Effort) -> list[Job]:
+    """All of it: every policy in both orders of serving; mixes of faults; and ours with one part left out each time."""
+    jobs = jobs_of(effort, disciplines=DISCIPLINES)
+    # One draw is enough to see who copes.
+    once = replace(effort, seeds=effort.seeds[:1], test_days=effort.test_days / len(effort.seeds))
+    for trace in MIX_TRACES:
+        for mix in MIXES:
+            policies = [*MIX_POLICIES, *(["delayed-off"] if mix == "warm-pool" else [])]
+            jobs += [
+                Job(trace, name, once, (MIX_TARGET,), mix, DISCIPLINES[0] if name == OURS else DISCIPLINES[1])
+                for name in policies
+                if mix != "plain"
+            ]
+    jobs += [
+        Job(trace, OURS, once, (MIX_TARGET,), parameters=tuple(parameters.items()), label=f"{OURS}, {label}")
+        for trace in ABLATION_TRACES
+        for label, parameters in ABLATIONS.items()
+    ]
+    # A worker that has made a trace's arrivals goes on with them.
+    return sorted(jobs, key=lambda job: STUDY_TRACES.index(job.trace) if job.trace in STUDY_TRACES else 0)
 
 
 def run_study(
     jobs: Sequence[Job], folder: Path, *, workers: int | None = None, progress: Progress = lambda *_: None
 ) -> pl.DataFrame:
-    """Do the jobs that have not been done yet; one row per job and setting, see `rows_of`.
+    """Do the jobs that have not been done yet; one row per job, draw, target and setting, see `rows_of`.
 
     Parameters
     ----------
@@ -179,7 +272,7 @@ def _done(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, list[
         for job in jobs:
             yield job, rows_of(job)
         return
-    # Workers keep the last load they have made, so neighbours go to one worker after the other. A few at a time, so
+    # Workers keep the last arrivals they have made, so neighbours go to one worker after the other. A few at a time, so
     # that an interrupted study has little under way.
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         waiting = list(reversed(jobs))
@@ -194,7 +287,7 @@ def _done(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, list[
 
 
 def _file(folder: Path, job: Job) -> Path:
-    return folder / f"{job.trace}-{job.label or job.policy}-{job.key}.json"
+    return folder / f"{job.trace}-{job.policy}-{job.mix}-{job.discipline}-{job.key}.json"
 
 
 def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -211,7 +304,7 @@ def _code() -> str:
     total = sha256(version_of("rarera-sim").encode())
     files = [*package.glob("policies/*.py"), *package.glob("learning/*.py"), package / "theory.py"]
     files += [package / "simulation" / f"{name}.py" for name in ("recursion", "compiled", "generators", "services")]
-    files += [package / "experiments" / f"{name}.py" for name in ("loads", "oracle", "tuning", "study")]
+    files += [package / "experiments" / f"{name}.py" for name in ("loads", "mixes", "oracle", "tuning", "study")]
     for path in sorted(files):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
@@ -221,14 +314,17 @@ def _code() -> str:
 
 _SCHEMA: dict[str, Any] = {
     "trace": pl.String,
+    "mix": pl.String,
     "seed": pl.Int64,
     "policy": pl.String,
+    "fixed": pl.String,
     "target": pl.Float64,
     "setting": pl.String,
     "parameters": pl.String,
-    "replica_time": pl.Float64,
+    "cost": pl.Float64,
     "lower_bound": pl.Float64,
     "violations": pl.Float64,
+    "close": pl.Boolean,
     "late_minutes": pl.Float64,
     "launches": pl.Int64,
     "us_per_decision": pl.Float64,
@@ -237,34 +333,18 @@ _SCHEMA: dict[str, Any] = {
 
 
 def rows_of(job: Job) -> list[dict[str, Any]]:
-    """Do one job: a row per setting (`defaults`, `tuned`, `equal`, `hindsight`; of the oracle, `plan`).
+    """Do one job: rows per target and draw, one per setting (`defaults`, `tuned`, `equal`, `hindsight`; `plan`).
 
-    `parts` is what stretches of the test days cost, replica-seconds: whole days, or quarters where there are few.
+    Costs are US dollars. `parts` is what stretches of the test days cost: whole days, or quarters where there are few.
     """
-    if job.policy == "oracle":
-        load = _load(job, "test")
-        found = oracle(load, job.violations, rounds=job.effort.rounds)
-        return [_row(job, load, "plan", {}, found.planned, 0.0)]
-    contest = _Contest(job)
-    return contest.rows()
-
-
-def _load(job: Job, part: Part) -> Load:
-    trace = TRACES[job.trace]
-    effort, days = job.effort, trace.days
-    # A day of a trace that is played faster is short, and all of them cost little.
-    if trace.day >= DAY or effort.learn_days < 1.0:
-        days = days.shortened(effort.tune_days, effort.test_days)
-        days = replace(days, learn=max(days.learn, days.tune - effort.learn_days))
-    return load_of(job.trace, part, job.seed, violations=job.violations, days=days)
+    return _Contest(job).rows()
 
 
 class Timed:
     """A policy and the CPU time it takes."""
 
-    def __init__(self, policy: Scaler, factor: float = 1.0) -> None:
+    def __init__(self, policy: Scaler) -> None:
         self._policy = policy
-        self._factor = factor
         self.seconds = 0.0
         self.decisions = 0
 
@@ -275,14 +355,12 @@ class Timed:
         self.seconds += time.thread_time() - began
 
     def decide(self) -> Decision:
-        """Decide, and count; the factor is head-room of those that have none of their own."""
+        """Decide, and count."""
         began = time.thread_time()
         decision = self._policy.decide()
         self.seconds += time.thread_time() - began
         self.decisions += 1
-        if self._factor == 1.0:
-            return decision
-        return Decision(max(1, math.ceil(decision.replicas * self._factor - 1e-9)), decision.reason)
+        return decision
 
 
 class _Contest:
@@ -290,86 +368,187 @@ class _Contest:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.times: dict[int, float] = {}
-        self.generator = Streams(job.seed).generator("study", job.trace, job.policy, "tuning")
         self.fixed = dict(job.parameters)
-        self.ranges = {name: each for name, each in tunable(job.policy).items() if name not in self.fixed}
-        self.ranges |= _cap(job, _load(job, "tune"))
+        self.loads: dict[tuple[Part, int, float], Load] = {}
+        self.known: dict[Any, tuple[Outcome | Lost, Limits]] = {}
+        self.trained: tuple[Any, Scaler] | None = None
+        self.seconds = 0.0
+        self.decisions = 0
 
     def rows(self) -> list[dict[str, Any]]:
-        job, effort = self.job, self.job.effort
-        tune_load = _load(job, "tune")
-        first = [{}] if job.policy != "fixed" else [{"replicas": _needed(tune_load, 1.0)}]
-        tries = tune(
-            lambda parameters: self.outcome(tune_load, parameters),
-            self.ranges,
-            budget=effort.tries,
-            violations=job.violations,
-            generator=self.generator,
-            first=first,
-        )
-        tuned = best_of(tries, job.violations).parameters
-        test_load = _load(job, "test")
-        defaults = self.outcome(test_load, first[0])
-        played = self.outcome(test_load, tuned)
-        equal = self.equalled(test_load, tuned, played)
-        after = tune(
-            lambda parameters: self.outcome(test_load, parameters),
-            self.ranges,
-            budget=effort.tries_after,
-            violations=job.violations,
-            generator=self.generator,
-            first=[tuned],
-        )
-        best = best_of(after, job.violations)
-        hindsight = best_of(
-            [equal, self.equalled(test_load, best.parameters, self.outcome(test_load, best.parameters))],
-            job.violations,
-        )
-        return [
-            self.row(test_load, "defaults", first[0], defaults),
-            self.row(test_load, "tuned", tuned, played),
-            self.row(test_load, "equal", equal.parameters, _outcome_of(equal)),
-            self.row(test_load, "hindsight", hindsight.parameters, _outcome_of(hindsight)),
-        ]
+        # The loosest first: what is lost there is lost for the others as well.
+        targets = sorted(self.job.targets, reverse=True)
+        found = self.plans(targets) if self.job.policy == "oracle" else self.contests(targets)
+        microseconds = self.seconds / self.decisions * 1e6 if self.decisions else 0.0
+        return [_row(self.job, *each, microseconds) for each in found]
 
-    def row(self, load: Load, setting: str, parameters: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
-        return _row(self.job, load, setting, parameters, outcome, self.times[id(outcome)])
+    def load(self, part: Part, seed: int, target: float) -> Load:
+        key = part, seed, target
+        if key not in self.loads:
+            self.loads[key] = _load(self.job, part, seed, target)
+        return self.loads[key]
 
-    def outcome(self, load: Load, parameters: Mapping[str, Any]) -> Outcome:
-        chosen = dict(parameters)
-        factor = chosen.pop("factor", 1.0)
-        policy = Timed(load.trained(self.job.policy, self.fixed | chosen), factor)
-        outcome = evaluate(load.times, load.services, policy, system=load.system, duration=load.duration)
-        self.times[id(outcome)] = policy.seconds / policy.decisions * 1e6
-        self.kept = [*getattr(self, "kept", [])[-200:], outcome]  # so that an id stays whose it is
-        return outcome
+    def plans(self, targets: Sequence[float]) -> list[_Found]:
+        found: list[_Found] = []
+        for target in targets:
+            for seed in self.job.seeds:
+                load = self.load("test", seed, target)
+                plan = oracle(load, target, rounds=self.job.effort.rounds, discipline=self.job.discipline)
+                found.append((load, target, "plan", {}, plan.planned))
+        return found
 
-    def equalled(self, load: Load, parameters: dict[str, Any], played: Outcome) -> Try:
-        """The setting with its head-room moved until it just keeps the objective."""
-        violations, steps = self.job.violations, self.job.effort.steps
-        tries = [Try(parameters, played)]
-        for settings, low, high in self.directions(parameters):
+    def contests(self, targets: Sequence[float]) -> list[_Found]:
+        job = self.job
+        found: list[_Found] = []
+        tries, tries_after = job.effort.tries, job.effort.tries_after
+        if job.policy in SLOW:
+            tries, tries_after = (min(each, job.effort.tries_slow) for each in (tries, tries_after))
+        for target in targets:
+            tune_load = self.load("tune", job.seeds[0], target)
+            ranges = self.ranges(tune_load)
+            first = {"replicas": _needed(tune_load, 1.0)} if job.policy == "fixed" else {}
+            # The same points for every target, so that they are tried once.
+            generator = Streams(job.seeds[0]).generator("study", job.trace, job.policy, "tuning")
+            tuned = self.tuned(tune_load, ranges, target, tries, generator, first) if ranges else first
+            for seed in job.seeds:
+                load = self.load("test", seed, target)
+                played = [("defaults", first), ("tuned", tuned)]
+                equal, near = self.equalled(load, tuned, target)
+                played += [("equal" if near else "about equal", equal.parameters)]
+                best = equal
+                if ranges and tries_after > 1:
+                    after = self.tuned(load, ranges, target, tries_after, generator, equal.parameters)
+                    if after != equal.parameters:
+                        best = best_of([equal, self.equalled(load, after, target)[0]], target)
+                played += [("hindsight", best.parameters)]
+                found += [(load, target, setting, chosen, self.whole(load, chosen)) for setting, chosen in played]
+        return found
 
-            def evaluated(share: float, settings: Settings = settings) -> Outcome:
-                outcome = self.outcome(load, settings(share))
-                tries.append(Try(settings(share), outcome))
-                return outcome
+    def ranges(self, load: Load) -> dict[str, Range]:
+        """What is tuned: the policy's own, its limit on replicas, and what its operator chooses."""
+        if self.job.policy in UNTUNED:
+            return {}
+        needed = _needed(load, 1.0)
+        if self.job.policy == "fixed":
+            ranges = {"replicas": Range(1, needed * 2, "int")}
+        else:
+            least = _needed(load, 0.5)
+            # The limit on replicas, between what the median and half as much again as the peak of the history need.
+            ranges = dict(tunable(self.job.policy))
+            ranges["replicas_max"] = Range(least, max(least + 1, needed * 1.5), "int")
+        ranges |= MIXES[self.job.mix].settings(needed)
+        return {name: each for name, each in ranges.items() if name not in self.fixed}
 
-            bisect(evaluated, low, high, violations=violations, steps=steps)
-            if any(each.keeps(violations) for each in tries):
+    def tuned(
+        self,
+        load: Load,
+        ranges: Mapping[str, Range],
+        target: float,
+        budget: int,
+        generator: np.random.Generator,
+        first: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        def evaluated(parameters: dict[str, Any], limits: Limits) -> Outcome | Lost:
+            return self.outcome(load, parameters, limits)
+
+        tries = tune(evaluated, ranges, budget=budget, violations=target, generator=generator, first=[first])
+        return best_of(tries, target).parameters
+
+    def whole(self, load: Load, parameters: Mapping[str, Any]) -> Outcome:
+        outcome = self.outcome(load, parameters, Limits())
+        assert isinstance(outcome, Outcome), "without limits nothing is given up"
+        return replace(outcome, allowed=1.0 - load.system.objective.quantile)
+
+    def outcome(self, load: Load, parameters: Mapping[str, Any], limits: Limits) -> Outcome | Lost:
+        """What comes of a setting; what is known already is not done again, nor is what was lost within the limits."""
+        # Of what is promised most policies are told nothing: it makes no difference to them.
+        told = "quantile" in parameters_of(self.job.policy)
+        key = load.part, load.seed, load.system.objective.quantile if told else None, _text(parameters)
+        if key in self.known:
+            result, then = self.known[key]
+            dear = result.cost == math.inf and limits.cost <= then.cost
+            if isinstance(result, Outcome) or result.violations > limits.violations or dear:
+                return result
+        policy = Timed(self.policy(load, parameters))
+        result = load.play(self.driven(load, policy, parameters), limits)
+        self.seconds += policy.seconds
+        self.decisions += policy.decisions
+        self.known[key] = result, limits
+        return result
+
+    def policy(self, load: Load, parameters: Mapping[str, Any]) -> Scaler:
+        """A policy with these parameters that has seen the history."""
+        own = self.fixed | {name: value for name, value in parameters.items() if name not in _DRIVING}
+        hardware = self.hardware(load, parameters)
+        key = load.part, load.seed, load.system.objective.quantile, hardware, _text(own)
+        if self.trained is None or self.trained[0] != key:
+            self.trained = key, load.on(hardware).trained(self.job.policy, own)
+        return deepcopy(self.trained[1])
+
+    def hardware(self, load: Load, parameters: Mapping[str, Any]) -> Hardware:
+        """What the policy is told it runs on: with replicas that sleep, they are as soon there as they wake."""
+        if not load.system.pools:
+            plain: Hardware = load.system.hardware
+            return plain
+        hardware: Hardware = load.system.pools[parameters.get("pool", 0)].hardware
+        if hardware.wake_up is not None and parameters.get("prepared", 0) > 0:
+            hardware = msgspec.structs.replace(hardware, start_up=hardware.wake_up)
+        return hardware
+
+    def driven(self, load: Load, policy: Scaler, parameters: Mapping[str, Any]) -> Scaler:
+        chosen = {name: parameters[name] for name in _DRIVING if name in parameters}
+        if not chosen and not load.system.pools and self.job.discipline == "fifo":
+            return policy
+        discipline = None if self.job.discipline == "fifo" else self.job.discipline
+        period = load.system.control.period
+        return Driven(policy, load.system.pools, **chosen, discipline=discipline, period=period)
+
+    def equalled(self, load: Load, parameters: dict[str, Any], target: float) -> tuple[Try, bool]:
+        """The setting with its head-room moved until it just keeps the objective; and whether it came near."""
+        tries: list[Try] = []
+        for settings, start, low, high in self.directions(parameters):
+
+            def evaluated(share: float, settings: Settings = settings) -> Outcome | Lost:
+                chosen = settings(share)
+                result = self.outcome(load, chosen, Limits(_HOPELESS * target))
+                tries.append(Try(chosen, result))
+                return result
+
+            equalise(evaluated, start, low, high, violations=target, steps=self.job.effort.steps)
+            # Whoever keeps it has room enough.
+            if any(each.keeps(target) for each in tries):
                 break
-        return best_of(tries, violations)
+        return best_of(tries, target), NEAR.equal([each.result for each in tries], target)
 
-    def directions(self, parameters: dict[str, Any]) -> Iterator[tuple[Settings, float, float]]:
-        """Ways to more replicas, and how far they go: the policy's own, then a factor on what it decides."""
+    def directions(self, parameters: dict[str, Any]) -> Iterator[tuple[Settings, float, float, float]]:
+        """Ways to more replicas, where it stands and how far they go: its own, then a factor on what it decides."""
+        own = HEAD_ROOM.get(self.job.policy)
+        least, most = math.log(_FACTORS[0]), math.log(_FACTORS[1])
         # The limit on replicas was made for the tuning days; whoever needs more may have it.
         unlimited = {name: value for name, value in parameters.items() if name != "replicas_max"}
-        own = HEAD_ROOM.get(self.job.policy)
-        for chosen in (parameters, unlimited):
-            if own is not None and own[0] in self.ranges:
-                yield _along(chosen, own[0], self.ranges[own[0]], own[1]), 0.0, 1.0
-            yield _multiplied(chosen), math.log(_FACTORS[0]), math.log(_FACTORS[1])
+        for chosen in (parameters, unlimited) if unlimited != parameters else (parameters,):
+            if own is not None and own[0] not in self.fixed:
+                name, sign = own
+                within = tunable(self.job.policy)[name]
+                value = chosen.get(name, parameters_of(self.job.policy)[name].default)
+                # Where a policy finds its own value, from the middle.
+                start = 0.5 if value is None else place_of(within, value)
+                yield _along(chosen, name, within, sign), start if sign > 0 else 1.0 - start, 0.0, 1.0
+            yield _multiplied(chosen), math.log(chosen.get("factor", 1.0)), least, most
+
+
+_Found = tuple[Load, float, str, dict[str, Any], Outcome]
+
+
+def _load(job: Job, part: Part, seed: int, target: float) -> Load:
+    trace, effort = TRACES[job.trace], job.effort
+    days = trace.days
+    # A day of a trace that is played faster is short, and all of them cost little.
+    if trace.day >= DAY or effort.learn_days < 1.0:
+        test_days = effort.test_days / len(job.seeds)
+        days = days.shortened(effort.tune_days, math.floor(test_days) if test_days > 1.0 else test_days)
+        days = replace(days, learn=max(days.learn, days.tune - effort.learn_days))
+    return load_of(job.trace, part, seed, violations=target, days=days, mix=job.mix)
 
 
 def _along(parameters: dict[str, Any], name: str, within: Range, sign: int) -> Settings:
@@ -377,44 +556,45 @@ def _along(parameters: dict[str, Any], name: str, within: Range, sign: int) -> S
 
 
 def _multiplied(parameters: dict[str, Any]) -> Settings:
-    return lambda power: parameters | {"factor": math.exp(power)}
-
-
-def _outcome_of(tried: Try) -> Outcome:
-    assert isinstance(tried.result, Outcome), "a try of ours"
-    return tried.result
-
-
-def _cap(job: Job, load: Load) -> dict[str, Range]:
-    """The limit on replicas, between what the median and half as much again as the peak of the history need."""
-    if job.policy in ("fixed", "oracle"):
-        return {"replicas": Range(1, _needed(load, 1.0) * 2, "int")} if job.policy == "fixed" else {}
-    return {"replicas_max": Range(_needed(load, 0.5), max(_needed(load, 0.5) + 1, _needed(load, 1.0) * 1.5), "int")}
+    return lambda power: parameters | {"factor": math.exp(power)} if power else parameters
 
 
 def _needed(load: Load, level: float) -> int:
     return max(2, math.ceil(float(np.quantile(load.history, level)) * load.service_mean * 1.2))
 
 
+def _text(parameters: Mapping[str, Any]) -> str:
+    return orjson.dumps(parameters, option=_SORTED).decode()
+
+
 def _row(
-    job: Job, load: Load, setting: str, parameters: dict[str, Any], outcome: Outcome, microseconds: float
+    job: Job,
+    load: Load,
+    target: float,
+    setting: str,
+    parameters: Mapping[str, Any],
+    outcome: Outcome,
+    microseconds: float,
 ) -> dict[str, Any]:
     count = min(max(6, round(load.duration / load.day)), max(1, load.periods // 8))
     number = np.minimum(np.arange(outcome.periods.height) * count // load.periods, count - 1)
     return {
         "trace": job.trace,
-        "seed": job.seed,
-        "policy": job.label or job.policy,
-        "target": job.violations,
-        "setting": setting,
-        "parameters": orjson.dumps(parameters, option=_SORTED).decode(),
-        "replica_time": outcome.replica_time,
-        "lower_bound": float(load.services.sum()) / load.system.hardware.speed,
+        "mix": job.mix,
+        "seed": load.seed,
+        "policy": job.name,
+        "fixed": _text(dict(job.parameters)),
+        "target": target,
+        "setting": setting.removeprefix("about "),
+        "parameters": _text(parameters),
+        "cost": outcome.cost,
+        "lower_bound": lower_bound(load),
         "violations": outcome.violations,
+        "close": not setting.startswith("about "),
         "late_minutes": outcome.late_minutes,
         "launches": outcome.launches,
         "us_per_decision": microseconds,
-        "parts": np.bincount(number, outcome.periods["paid_s"].to_numpy(), count).tolist(),
+        "parts": np.bincount(number, outcome.periods["cost"].to_numpy(), count).tolist(),
     }
 
 
@@ -422,117 +602,143 @@ def _row(
 
 
 def compared(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each policy against the oracle's plan on the same load: one row per trace, target, policy and setting.
+    """Each policy against the oracle's plan on the same arrivals: one row per trace, mix, target, policy and setting.
 
-    `multiple` is its cost over the plan's, all draws together, with `low` and `high` from the stretches of the test
-    days (Student's t, 95 %). `keeps`: the allowed share of late events was kept on every draw. `near`: no policy at
+    `multiple` is its cost over that of the plan which serves in order and meets no faults, all draws together, with
+    `low` and `high` from the stretches of the test days (Student's t, 95 %). `keeps`: the allowed share of late events
+    was kept on every draw. `close`: as nearly as it takes to compare costs, see `tuning.Near`. `near`: no policy at
     this setting is cheaper beyond the noise (paired by stretch, 95 %): it is the best, or cannot be told from it.
     """
     plans = {
         (row["trace"], row["seed"], row["target"]): row
-        for row in rows.filter(pl.col("setting") == "plan").iter_rows(named=True)
+        for row in rows.filter(setting="plan", policy="oracle", mix="plain").iter_rows(named=True)
     }
     found: list[dict[str, Any]] = []
-    ratios: dict[tuple[str, float, str, str], list[float]] = {}
-    others = rows.filter(pl.col("setting") != "plan")
-    for key, group in others.group_by("trace", "target", "setting", "policy", maintain_order=True):
-        trace, target, setting, policy = map(str, key)
-        stretches: list[float] = []
+    ratios: dict[tuple[Any, ...], dict[tuple[int, int], float]] = {}
+    for _, group in rows.group_by(*_PLACE, maintain_order=True):
+        stretches: dict[tuple[int, int], float] = {}
         cost = planned = 0.0
         for row in group.iter_rows(named=True):
             plan = plans[(row["trace"], row["seed"], row["target"])]
-            cost += row["replica_time"]
-            planned += plan["replica_time"]
-            stretches += [mine / theirs for mine, theirs in zip(row["parts"], plan["parts"], strict=True)]
-        interval = mean_interval(stretches)
-        ratios[(trace, float(target), setting, policy)] = stretches
-        found.append(
-            {
-                "trace": trace,
-                "target": float(target),
-                "setting": setting,
-                "policy": policy,
-                "multiple": cost / planned,
-                "low": interval.low,
-                "high": interval.high,
-                "violations": float(group["violations"].mean()),  # type: ignore[arg-type]
-                "late_minutes": float(group["late_minutes"].mean()),  # type: ignore[arg-type]
-                "launches": int(group["launches"].sum()),
-                "us_per_decision": float(group["us_per_decision"].median()),  # type: ignore[arg-type]
-                "keeps": bool((group["violations"] <= float(target) * (1 + 1e-9)).all()),
-            }
-        )
+            cost += row["cost"]
+            planned += plan["cost"]
+            shares = zip(row["parts"], plan["parts"], strict=True)
+            stretches |= {(row["seed"], number): mine / theirs for number, (mine, theirs) in enumerate(shares)}
+        interval = mean_interval(list(stretches.values()))
+        target = float(group["target"][0])
+        made = {name: group[name][0] for name in (*_PLACE, "fixed")} | {
+            "multiple": cost / planned,
+            "low": interval.low,
+            "high": interval.high,
+            "violations": float(group["violations"].mean()),  # type: ignore[arg-type]
+            "late_minutes": float(group["late_minutes"].mean()),  # type: ignore[arg-type]
+            "launches": int(group["launches"].sum()),
+            "us_per_decision": float(group["us_per_decision"].median()),  # type: ignore[arg-type]
+            "keeps": bool((group["violations"] <= target * (1 + 1e-9)).all()),
+            "close": bool(group["close"].all()),
+        }
+        ratios[_place(made)] = stretches
+        found.append(made)
     for row in found:
         rivals = [
             each
             for each in found
-            if (each["trace"], each["target"], each["setting"]) == (row["trace"], row["target"], row["setting"])
-            and each["keeps"]
+            if all(each[name] == row[name] for name in _PLACE if name != "policy") and each["keeps"] and each != row
         ]
         ours = ratios[_place(row)]
         row["near"] = row["keeps"] and not any(_cheaper(ratios[_place(each)], ours) for each in rivals)
     return pl.DataFrame(found)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, float, str, str]:
-    return row["trace"], row["target"], row["setting"], row["policy"]
+_PLACE = ("trace", "mix", "target", "setting", "policy")
 
 
-def _cheaper(theirs: Sequence[float], ours: Sequence[float]) -> bool:
-    """Whether they are cheaper than we are, beyond the noise."""
-    if theirs is ours:
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _PLACE)
+
+
+def _cheaper(theirs: Mapping[Any, float], ours: Mapping[Any, float]) -> bool:
+    """Whether they are cheaper than we are, beyond the noise, on the stretches that both have."""
+    both = [stretch for stretch in ours if stretch in theirs]
+    if len(both) < 2:
         return False
-    high = paired_interval(theirs, ours).high
+    high = paired_interval([theirs[each] for each in both], [ours[each] for each in both]).high
     return high is not None and high < 0.0
 
 
 _ABOUT = """\
-Written by `make study`; edits are lost. Costs are replica-seconds, paid for from the request to the release, as
-multiples of what a plan costs that knows every arrival and every service of the test days and keeps the same share of
-late events (`rarera_sim.experiments.oracle`). Start-up 60 s and billed, draining billed, control every 15 s.
+Written by `make study`; edits are lost. Costs are US dollars, paid for from the request to the release, as multiples of
+what a plan costs that knows every arrival and every service of the test days, serves in order of arrival and keeps the
+same share of late events (`rarera_sim.experiments.oracle`). Start-up 60 s and billed, draining billed, control every
+15 s.
 
 *tuned*: the setting that was the cheapest on the tuning days, as it is, with its late events beside it. *equal*: its
 head-room moved until just the allowed share is late, so that costs compare; late minutes, launches and time are of this
 one. *hindsight*: tuned on the test days themselves. *defaults*: as a user finds it. A multiple in brackets did not keep
-the share. **Bold**: no policy of the table is cheaper at equal violations beyond the noise (paired by stretches of the
-test days, 95 %).
+the share; one with a tilde kept more than it had to, as what the policy decides moves in steps or its head-room ends.
+**Bold**: no policy of the table is cheaper at equal
+violations beyond the noise (paired by stretches of the test days, 95 %): several may be, and then none has won.
+
+*+ late-last*: the same policy, tuned anew, with waiting events served in another order: first those that can still be
+in time, then those that are late already (`rarera_sim.simulation.line`). `rarera` chooses the order itself, and chooses
+this one where it may; compare it with these rows. It alone is not tuned: one set of parameters, its defaults, for all
+traces, mixes and shares.
 """.splitlines()
 
+_ABOUT_MIXES = """\
+The best of the tables above under faults and with other hardware, {target:.1%} late, one draw, at equal violations. All
+are multiples of what the same plan as above costs, which meets no faults and has one kind of hardware: below 1 is what
+cheaper hardware saves. Policies that know of no pools are driven as an operator would (`rarera_sim.experiments.mixes`):
+spread over the zones that are there; on the kind of hardware, and with as many replicas prepared asleep, as the tuner
+has found best. {about}
+"""
 
-def page_of(rows: pl.DataFrame, effort: Effort) -> str:
+_ABOUT_ABLATION = """\
+`rarera` with one part left out each time, {target:.1%} late, one draw. As it is: what it costs and how many are late
+without anybody's help; equal: with its share of the allowed lateness moved, or a factor, until they compare.
+"""
+
+
+def page_of(rows: pl.DataFrame, effort: Effort, pictures: Sequence[str] = ()) -> str:
     """docs/scheduling.md."""
     table = compared(rows)
+    plain = table.filter(mix="plain", fixed="{}")
+    slow = f"{min(effort.tries, effort.tries_slow)} for {', '.join(f'`{name}`' for name in SLOW)}, which take long"
     lines = [
         "# Scheduling policies against the oracle",
         "",
         *_ABOUT,
         "",
-        f"Effort: {effort.tries} evaluations per tuning on at most {effort.tune_days:g} days, {effort.tries_after} in "
-        f"hindsight, {effort.test_days:g} test days at most, seeds {', '.join(map(str, effort.seeds))}.",
-        *_left_out(table),
+        f"Effort: {effort.tries} evaluations per tuning on at most {effort.tune_days:g} days ({slow}), "
+        f"{effort.tries_after} in hindsight, {effort.test_days:g} test days at most, over all draws "
+        f"({', '.join(map(str, effort.seeds))}) where arrivals are drawn.",
+        *_left_out(plain, effort),
         "",
+        *_regrets(plain),
+        *pictures,
     ]
-    for (trace, target), part in table.group_by("trace", "target", maintain_order=True):
-        plan = rows.filter((pl.col("setting") == "plan") & (pl.col("trace") == trace) & (pl.col("target") == target))
+    for (trace, target), part in plain.group_by("trace", "target", maintain_order=True):
+        of_plan = (pl.col("setting") == "plan") & (pl.col("policy") == "oracle") & (pl.col("mix") == "plain")
+        plan = rows.filter(of_plan & (pl.col("trace") == trace) & (pl.col("target") == target))
         known = TRACES[str(trace)]
-        over = float((plan["replica_time"] / plan["lower_bound"]).mean())  # type: ignore[arg-type]
+        over = float((plan["cost"] / plan["lower_bound"]).mean())  # type: ignore[arg-type]
         lines += [
             f"## {trace}, {float(str(target)):.1%} beyond {known.bound:g} s",
             "",
-            f"{known.about[:1].upper()}{known.about[1:]}. The plan costs {over:.2f} times the work alone.",
+            f"{known.about[:1].upper()}{known.about[1:]}. The plan costs {over:.2f} times the work alone"
+            f"{_late_last_plan(part)}.",
             "",
             "| policy | equal | 95 % | tuned | late | hindsight | defaults | late minutes | launches | us/decision |",
             "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         named = {(row["policy"], row["setting"]): row for row in part.iter_rows(named=True)}
         equal = [row for (_, setting), row in named.items() if setting == "equal"]
-        for row in sorted(equal, key=lambda row: (not row["keeps"], row["multiple"])):
+        for row in sorted(equal, key=_rank):
             tuned, defaults = named[(row["policy"], "tuned")], named[(row["policy"], "defaults")]
-            multiple = f"**{_multiple(row)}**" if row["near"] else _multiple(row)
             interval = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
             cells = (
                 row["policy"],
-                multiple,
+                _marked(row),
                 interval,
                 _multiple(tuned),
                 f"{tuned['violations']:.2%}",
@@ -544,11 +750,98 @@ def page_of(rows: pl.DataFrame, effort: Effort) -> str:
             )
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
+    lines += _mixes(table)
+    lines += _ablation(table)
     return "\n".join(lines)
 
 
-def _left_out(table: pl.DataFrame) -> Iterator[str]:
+def _rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+    return not row["keeps"], row["multiple"]
+
+
+def _late_last_plan(part: pl.DataFrame) -> str:
+    other = part.filter(setting="plan", policy=f"oracle + {DISCIPLINES[1]}")
+    return f"; one that serves late events last {other['multiple'][0]:.2f} of that" if other.height else ""
+
+
+def _regrets(plain: pl.DataFrame) -> Iterator[str]:
+    """Every policy on every trace, and how far it is from the best of each at worst."""
+    equal = plain.filter(setting="equal")
+    columns = equal.select("trace", "target").unique(maintain_order=True).rows()
+    if len(columns) < 2:
+        return
+    kept = equal.filter("keeps").group_by("trace", "target").agg(pl.col("multiple").min())
+    best = {(trace, target): multiple for trace, target, multiple in kept.iter_rows()}
+    yield "## All traces: cost at equal violations"
+    yield ""
+    yield "Last column: the cost over that of the cheapest of its column, in the column where that is worst."
+    yield ""
+    yield f"| policy | {' | '.join(f'{trace} {target:.1%}' for trace, target in columns)} | at worst |"
+    yield f"| --- |{' ---: |' * (len(columns) + 1)}"
+    lines: list[tuple[float, str]] = []
+    for (policy,), group in equal.group_by("policy", maintain_order=True):
+        named = {(row["trace"], row["target"]): row for row in group.iter_rows(named=True)}
+        whole = all(place in named and named[place]["keeps"] and place in best for place in columns)
+        worst = max(named[place]["multiple"] / best[place] for place in columns) if whole else math.inf
+        cells = [_marked(named[place]) if place in named else "" for place in columns]
+        said = f"{worst - 1.0:+.0%}" if whole else "not kept" if len(named) == len(columns) else ""
+        lines.append((worst, f"| {policy} | {' | '.join(cells)} | {said} |"))
+    yield from (line for _, line in sorted(lines, key=lambda each: each[0]))
+    yield ""
+
+
+def _mixes(table: pl.DataFrame) -> Iterator[str]:
+    mixes = table.filter((pl.col("mix") != "plain") & (pl.col("setting") == "equal"))
+    if not mixes.height:
+        return
+    names = mixes["mix"].unique(maintain_order=True).to_list()
+    about = " ".join(f"*{name}*: {MIXES[name].about}." for name in names)
+    yield "## Mixes of faults and hardware"
+    yield ""
+    yield from _ABOUT_MIXES.format(target=MIX_TARGET, about=about).splitlines()
+    yield ""
+    for (trace,), part in mixes.group_by("trace", maintain_order=True):
+        yield f"### {trace}"
+        yield ""
+        yield f"| policy | {' | '.join(names)} |"
+        yield f"| --- |{' ---: |' * len(names)}"
+        named = {(row["policy"], row["mix"]): row for row in part.iter_rows(named=True)}
+        for policy in part["policy"].unique(maintain_order=True).to_list():
+            cells = [_marked(named[(policy, mix)]) if (policy, mix) in named else "" for mix in names]
+            yield f"| {policy} | {' | '.join(cells)} |"
+        yield ""
+
+
+def _ablation(table: pl.DataFrame) -> Iterator[str]:
+    parts = table.filter((pl.col("fixed") != "{}") & (pl.col("mix") == "plain"))
+    if not parts.height:
+        return
+    yield f"## What each part of `{OURS}` buys"
+    yield ""
+    yield from _ABOUT_ABLATION.format(target=MIX_TARGET).splitlines()
+    yield ""
+    traces = parts["trace"].unique(maintain_order=True).to_list()
+    yield f"| | {' | '.join(f'{trace}: as it is | late | equal' for trace in traces)} |"
+    yield f"| --- |{' ---: | ---: | ---: |' * len(traces)}"
+    target = parts["target"][0]
+    everything = pl.concat([table.filter(mix="plain", policy=OURS, target=target), parts])
+    named = {(row["policy"], row["trace"], row["setting"]): row for row in everything.iter_rows(named=True)}
+    for policy in everything["policy"].unique(maintain_order=True).to_list():
+        cells: list[str] = []
+        for trace in traces:
+            if (policy, trace, "equal") not in named:
+                cells += ["", "", ""]
+                continue
+            tuned, equal = named[(policy, trace, "tuned")], named[(policy, trace, "equal")]
+            cells += [_multiple(tuned), f"{tuned['violations']:.2%}", _multiple(equal)]
+        yield f"| {policy} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _left_out(table: pl.DataFrame, effort: Effort) -> Iterator[str]:
     """What the page does not show, said."""
+    if effort.left_out:
+        yield f"Left out here, and tried by `make study ARGS=--full`: {', '.join(effort.left_out)}."
     shown = set(table.select("trace", "target").iter_rows())
     missing = [
         f"{trace} at {target:.1%}" for trace in STUDY_TRACES for target in TARGETS if (trace, target) not in shown
@@ -561,7 +854,20 @@ def _multiple(row: Mapping[str, Any]) -> str:
     return f"{row['multiple']:.2f}" if row["keeps"] else f"({row['multiple']:.2f})"
 
 
-def write_study(path: Path, folder: Path, effort: Effort = SHORT, *, progress: Progress = lambda *_: None) -> None:
+def _marked(row: Mapping[str, Any]) -> str:
+    """At equal violations: bold where nobody is cheaper, with a tilde where it is dearer than it would have to be."""
+    text = _multiple(row) + ("~" if row["keeps"] and not row["close"] else "")
+    return f"**{text}**" if row["near"] else text
+
+
+def write_study(
+    path: Path,
+    folder: Path,
+    effort: Effort = SHORT,
+    *,
+    workers: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> None:
     """Do the study, or what is left of it, and write docs/scheduling.md: what `make study` calls."""
-    rows = run_study(jobs_of(effort), folder, progress=progress)
+    rows = run_study(jobs_of_study(effort), folder, workers=workers, progress=progress)
     path.write_text(page_of(rows, effort), encoding="utf-8")

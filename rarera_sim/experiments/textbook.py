@@ -182,6 +182,26 @@ def bounded(
     return done, lost
 
 
+def given_up(
+    arrived: Times, services: Times, servers: int, patience: Distribution, *, seed: int = 1
+) -> NDArray[np.bool_]:
+    """Customers of one line who leave it when they lose patience: which of them have left without service."""
+    left = np.zeros(len(arrived), dtype=np.bool_)
+
+    def note(stage: str, number: int, _: float) -> None:
+        if stage == Stage.ABANDONED:
+            left[number] = True
+
+    system = System(hardware=READY, control=CONTROL, line=LineSettings(patience=patience))
+    ports: Any = None
+    watchers = Watchers(note=note)
+    workload = _Bare(arrived)
+    world = World(system, workload, array("d", services), "direct", ports, Fixed(servers), Streams(seed), watchers)
+    done = world.run(drain_max=_NEVER)
+    assert done, "arrived = done + left"
+    return left
+
+
 def through_the_log(count: int, seed: int, faults: Mapping[str, float] | None = None) -> dict[str, int]:
     """Five events a second through the event log under these faults of the channel; how often each stage was reached.
 

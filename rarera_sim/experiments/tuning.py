@@ -6,6 +6,7 @@ with the same effort. Coarse grids make an autoscaler look twice as expensive as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from scipy.stats import qmc
 from rarera_sim.policies.tuning import Range
 
 _WIDTH_FIRST, _WIDTH_LAST = 0.3, 0.04
+_STRIDES = 16.0  # of which the first is one, on the way from the least head-room to the most
 
 
 class Result(Protocol):
@@ -27,8 +29,8 @@ class Result(Protocol):
         ...
 
     @property
-    def replica_time(self) -> float:
-        """What it costs."""
+    def cost(self) -> float:
+        """What was paid."""
         ...
 
 
@@ -43,7 +45,51 @@ class Try(NamedTuple):
         return self.result.violations <= violations
 
 
-Evaluate = Callable[[dict[str, Any]], Result]
+class Limits(NamedTuple):
+    """Where a try is lost: whoever has more late events, or has paid more, is not the best whatever follows."""
+
+    violations: float = math.inf
+    cost: float = math.inf
+
+
+class Lost(NamedTuple):
+    """A try that was given up when it was lost: so many were late until then, of all; `cost` is infinite if that was it."""  # noqa: E501
+
+    violations: float
+    cost: float
+
+
+class Near(NamedTuple):
+    """When a policy is at equal violations, near enough for its cost to be compared.
+
+    Parameters
+    ----------
+    share
+        So much of the allowed late share is used, at least.
+    cost
+        Or one that has too many late events saves less than this share of the cost: what a policy decides moves in
+        steps, and there may be nothing in between.
+    """
+
+    share: float = 0.9
+    cost: float = 0.01
+
+    def equal(self, results: Sequence[Result], violations: float) -> bool:
+        """Whether the cheapest of these that keeps the objective is near."""
+        kept = [result for result in results if result.violations <= violations]
+        if not kept:
+            return False
+        best = min(kept, key=lambda result: result.cost)
+        if best.violations >= self.share * violations:
+            return True
+        # Of one that was given up the cost is not known.
+        others = [result.cost for result in results if result.violations > violations and not isinstance(result, Lost)]
+        return any((1.0 - self.cost) * best.cost <= cost <= best.cost for cost in others)
+
+
+NEAR = Near()
+
+Evaluate = Callable[[dict[str, Any], Limits], Result]
 
 
 def best_of(tries: Sequence[Try], violations: float) -> Try:
@@ -51,18 +97,26 @@ def best_of(tries: Sequence[Try], violations: float) -> Try:
 
     Examples
     --------
-    >>> from collections import namedtuple
-    >>> result = namedtuple("result", "violations replica_time")
-    >>> tries = [Try({"x": 1}, result(0.02, 1.0)), Try({"x": 2}, result(0.01, 3.0)), Try({"x": 3}, result(0.0, 4.0))]
+    >>> tries = [Try({"x": 1}, Lost(0.02, 1.0)), Try({"x": 2}, Lost(0.01, 3.0)), Try({"x": 3}, Lost(0.0, 4.0))]
     >>> best_of(tries, 0.01).parameters, best_of(tries[:1], 0.01).parameters
     ({'x': 2}, {'x': 1})
     """
 
     def rank(each: Try) -> tuple[bool, float]:
         keeps = each.keeps(violations)
-        return not keeps, each.result.replica_time if keeps else each.result.violations
+        return not keeps, each.result.cost if keeps else each.result.violations
 
     return min(tries, key=rank)
+
+
+def limits_of(tries: Sequence[Try], violations: float) -> Limits:
+    """Beyond what a further try cannot become the best."""
+    if not tries:
+        return Limits()
+    best = best_of(tries, violations).result
+    if best.violations <= violations:
+        return Limits(violations, best.cost)
+    return Limits(best.violations)
 
 
 def tune(
@@ -77,7 +131,7 @@ def tune(
     """Look for the cheapest parameters that keep the objective, in `budget` evaluations; all tries, in order.
 
     Half of them are points of a scrambled Sobol sequence over all ranges; the other half lie around the best so far,
-    closer and closer.
+    closer and closer. Each evaluation is told when it is lost: giving up then changes nothing but the time it takes.
 
     Parameters
     ----------
@@ -86,10 +140,8 @@ def tune(
 
     Examples
     --------
-    >>> from collections import namedtuple
-    >>> result = namedtuple("result", "violations replica_time")
-    >>> def made_up(p):  # the cheapest that keeps 1 % is x = 0.5
-    ...     return result(0.01 * 0.5 / p["x"] if p else 1.0, 1.0 + p.get("x", 0.0))
+    >>> def made_up(p, limits):  # the cheapest that keeps 1 % is x = 0.5
+    ...     return Lost(0.01 * 0.5 / p["x"] if p else 1.0, 1.0 + p.get("x", 0.0))
     >>> tries = tune(
     ...     made_up, {"x": Range(0.1, 4.0)}, budget=30, violations=0.01, generator=np.random.default_rng(1)
     ... )
@@ -104,7 +156,7 @@ def tune(
     places: list[NDArray[np.float64] | None] = []
 
     def attempt(parameters: dict[str, Any], place: NDArray[np.float64] | None) -> None:
-        tries.append(Try(parameters, evaluate(parameters)))
+        tries.append(Try(parameters, evaluate(parameters, limits_of(tries, violations))))
         places.append(place)
 
     for known in list(first)[:budget]:
@@ -122,7 +174,11 @@ def tune(
         best = best_of(tries, violations)
         centre = places[next(number for number, each in enumerate(tries) if each is best)]
         if centre is None:
-            centre = generator.random(len(names))
+            # A setting that was given; what it leaves open may be anything.
+            given = best.parameters
+            centre = np.array(
+                [place_of(ranges[name], given[name]) if name in given else generator.random() for name in names]
+            )
         width = _WIDTH_FIRST * (_WIDTH_LAST / _WIDTH_FIRST) ** (step / max(1, left - 1))
         # Some of the parameters only, so that one that matters is not spoilt by one that does not.
         moved = generator.random(len(names)) < max(0.5, 1.0 / len(names))
@@ -132,28 +188,91 @@ def tune(
     return tries
 
 
+def place_of(within: Range, value: float) -> float:
+    """How far a value is on the way from low to high, 0 to 1: what `Range.at` undoes.
+
+    Examples
+    --------
+    >>> place_of(Range(1.0, 100.0, "log"), 10.0), place_of(Range(1, 4, "int"), 3)
+    (0.5, 0.625)
+    """
+    value = min(within.high, max(within.low, value))
+    if within.scale == "int":
+        return (value - within.low + 0.5) / (within.high - within.low + 1)
+    if within.scale == "log":
+        return math.log(value / within.low) / math.log(within.high / within.low)
+    return (value - within.low) / (within.high - within.low)
+
+
 def _at(names: Sequence[str], ranges: Mapping[str, Range], place: NDArray[np.float64]) -> dict[str, Any]:
     return {name: ranges[name].at(float(share)) for name, share in zip(names, place, strict=True)}
 
 
-def bisect(
-    evaluate: Callable[[float], Result], low: float, high: float, *, violations: float, steps: int
+def equalise(
+    evaluate: Callable[[float], Result],
+    start: float,
+    low: float,
+    high: float,
+    *,
+    violations: float,
+    steps: int,
+    near: Near = NEAR,
 ) -> list[tuple[float, Result]]:
-    """The least of something that keeps the objective: halve [low, high], where more means fewer late events.
+    """The least head-room in [low, high] that keeps the objective, with nearly all that it allows: all that was tried.
 
-    All that was tried, in order; the first is `high`. A policy that feeds back may do worse with more: if `high` does
-    not keep the objective, [low, high] is looked through in even steps instead.
+    From `start` in growing strides until one place keeps the objective and one does not; then between the two, where
+    the logarithm of the late share, which falls nearly evenly with head-room, says (regula falsi, Illinois). It ends
+    when what was found is `near` equal, or after so many steps.
+
+    Where more head-room does not help, as of a policy that feeds back, the tries say so: none may keep the objective.
+
+    Examples
+    --------
+    >>> tried = equalise(lambda x: Lost(math.exp(-x), x), 1.0, 0.0, 20.0, violations=0.01, steps=12)
+    >>> round(min(x for x, result in tried if result.violations <= 0.01), 1), len(tried) < 12
+    (4.6, True)
+
+    References
+    ----------
+    Dowell, Jarratt (1971), A modified regula falsi method for computing the root of an equation, BIT 11, 168-174.
     """
-    found = [(high, evaluate(high))]
-    if found[0][1].violations > violations:
-        places = [low + (high - low) * step / steps for step in range(steps - 1, 0, -1)]
-        return found + [(place, evaluate(place)) for place in places]
-    for _ in range(steps):
-        middle = (low + high) / 2.0
-        result = evaluate(middle)
-        found.append((middle, result))
-        if result.violations <= violations:
-            high = middle
-        else:
-            low = middle
-    return found
+    tried: list[tuple[float, Result]] = []
+
+    def excess(place: float) -> float:
+        result = evaluate(place)
+        tried.append((place, result))
+        return math.log(max(result.violations, 1e-3 * violations) / violations)
+
+    def done() -> bool:
+        return near.equal([result for _, result in tried], violations) or len(tried) >= steps
+
+    here, value = start, excess(start)
+    stride = (high - low) / _STRIDES
+    while not done():
+        there = min(high, here + stride) if value > 0.0 else max(low, here - stride)
+        if there == here:
+            return tried
+        before, value_before = here, value
+        here, value = there, excess(there)
+        if (value > 0.0) != (value_before > 0.0):
+            break
+        stride *= 2.0
+    else:
+        return tried
+    # Between the two lies what is sought; each end keeps its side.
+    ends = sorted([(before, value_before), (here, value)], key=lambda each: each[1] <= 0.0)
+    weights, side_before = [1.0, 1.0], -1
+    while not done():
+        (worse, above), (better, below) = ends
+        above, below = above * weights[0], below * weights[1]
+        share = min(0.9, max(0.1, above / (above - below) if above > below else 0.5))
+        place = worse + share * (better - worse)
+        if abs(better - worse) <= 1e-6 * (high - low):
+            break
+        value = excess(place)
+        side = int(value <= 0.0)
+        ends[side] = (place, value)
+        # An end that stays twice counts half, or it would stay for ever.
+        weights[side], weights[1 - side] = 1.0, weights[1 - side] / (2.0 if side == side_before else 1.0)
+        side_before = side
+    return tried

@@ -34,6 +34,7 @@ from rarera_sim.simulation.arrivals import (
 )
 from rarera_sim.simulation.distributions import problem_of_sample
 from rarera_sim.simulation.kernel import Streams
+from rarera_sim.simulation.misbehaviour import misbehaved
 from rarera_sim.simulation.services import ServiceTime, TypeServiceTime
 
 _DAY = 86_400.0
@@ -110,6 +111,8 @@ def prepare(encoded: bytes, seed: int = 1) -> Prepared:
     scenario = msgspec.json.decode(encoded, type=Scenario)
     streams = Streams(seed)
     ready = _replayed(scenario, streams) if scenario.arrivals is None else _generated(scenario, streams)
+    if scenario.misbehaviours:
+        ready = replace(ready, workload=_misbehaved(ready, streams))
     scenario, workload = ready.scenario, ready.workload
     warmup = scenario.run.warmup
     if warmup is None:
@@ -124,10 +127,19 @@ def prepare(encoded: bytes, seed: int = 1) -> Prepared:
     return replace(ready, scenario=msgspec.structs.replace(scenario, run=run, service=service))
 
 
+def _misbehaved(ready: Prepared, streams: Streams) -> Workload:
+    scenario = ready.scenario
+    workload = misbehaved(ready.workload, scenario.misbehaviours, scenario.field, streams)
+    if not len(workload):
+        raise BadInput("misbehaviours: they leave no arrivals")
+    return workload
+
+
 def prepared(scenario: Scenario, seed: int = 1) -> Prepared:
     """`prepare`, remembered: all runs of a process on the same arrivals share one workload."""
     check_scenario(scenario)
-    drawn = scenario.arrivals is not None or scenario.trace.varies
+    surges = any(each.kind == "surge" for each in scenario.misbehaviours)
+    drawn = scenario.arrivals is not None or scenario.trace.varies or surges
     return prepare(msgspec.json.encode(scenario), seed if drawn else 1)
 
 

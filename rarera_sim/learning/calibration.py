@@ -26,6 +26,7 @@ CATCH_UP = 60.0  # time in which a backlog shall be gone, s
 _BELIEF = 0.15  # price times late share where nothing is known: 20 at .75 %, between what the traces tried need
 _BELIEF_DAYS = 0.25  # of rehearsal, that the belief counts for
 _ENOUGH = 1e12  # capacity before anything was asked for, 1/s
+_PRICE_PERIODS = 4  # for which a price is good: it moves by days
 _MEMORY_DAYS = 30.0  # after which a rehearsal fades
 
 
@@ -52,14 +53,24 @@ def capacities(forecast: Forecast, prices: Sequence[float] | Floats, *, late_las
     """
     asked = np.asarray(prices, dtype=np.float64)
     if late_last:
-        levels = 1.0 - 1.0 / np.maximum(asked, 1.0)
-        best = np.minimum(np.searchsorted(np.cumsum(forecast.shares), levels), len(forecast.rates) - 1)
+        best = _places(forecast, _levels(asked))
     else:
         weighted = forecast.shares * forecast.rates
         beyond = weighted.sum() - np.cumsum(weighted)
         best = np.argmin(forecast.rates + asked[:, None] * beyond, axis=-1)
     chosen: Floats = forecast.rates[best]
     return chosen
+
+
+def _levels(prices: Floats) -> Floats:
+    """How sure one wants to be, at each price, that the capacity suffices."""
+    levels: Floats = 1.0 - 1.0 / np.maximum(prices, 1.0)
+    return levels
+
+
+def _places(forecast: Forecast, levels: Floats) -> NDArray[np.int64]:
+    places: NDArray[np.int64] = np.minimum(forecast.levels.searchsorted(levels), len(forecast.rates) - 1)
+    return places
 
 
 class Rehearsal:
@@ -113,6 +124,7 @@ class Rehearsal:
         self.patience = patience
         self.late_last = late_last
         self._prices = np.concatenate((PRICES, patience * PRICES))
+        self._levels = _levels(self._prices)
         # What can be used now was asked for a start-up ago and not given back since.
         self._asked = np.full((math.ceil(start_up / period - 1e-9) + 1, len(PRICES)), _ENOUGH)
         self._place = 0
@@ -123,18 +135,18 @@ class Rehearsal:
         self._now = np.zeros(len(PRICES))
         self._periods = 0
         self._expected = self._happened = 0.0  # late events
+        self._known: tuple[float, int, float] | None = None  # share, period and price of the last answer
 
     def hear(self, rate: float) -> None:
         """One more period has passed, with this arrival rate, 1/s."""
         came, backlog = rate * self.period, self._backlog
         capacity = np.maximum(self._asked.min(axis=0), 1e-9)
+        after = np.maximum(0.0, backlog + (came - capacity * self.period))
         if self.late_last:
-            after = np.maximum(0.0, backlog + came - capacity * self.period)
             kept = np.minimum(after, self.slack * capacity)
             self._now = np.minimum(after - kept, came)
             self._backlog = kept
         else:
-            after = np.maximum(0.0, backlog + came - capacity * self.period)
             first, last = backlog / capacity, after / capacity  # waits of who comes first and last
             low, high = np.minimum(first, last), np.maximum(first, last)
             share = np.minimum(1.0, np.maximum(0.0, (high - self.slack) / np.maximum(high - low, 1e-9)))
@@ -147,9 +159,8 @@ class Rehearsal:
 
     def ask(self, forecast: Forecast) -> None:
         """Ask for what each price makes of the forecast, and for what waits there."""
-        both = capacities(forecast, self._prices, late_last=self.late_last)
-        backlog = self._backlog / CATCH_UP
-        low, high = both[: len(PRICES)] + backlog, both[len(PRICES) :] + backlog
+        both = forecast.rates[_places(forecast, self._levels)] if self.late_last else capacities(forecast, self._prices)
+        low, high = both.reshape(2, -1) + self._backlog / CATCH_UP
         self._wanted = np.minimum(np.maximum(self._wanted, low), high)
         self._place = (self._place + 1) % len(self._asked)
         self._asked[self._place] = self._wanted
@@ -166,7 +177,14 @@ class Rehearsal:
         return min(20.0, max(0.05, (self._happened + allowance) / (self._expected + allowance)))
 
     def price(self, share: float) -> float:
-        """The price at which `share` of the events would be late."""
+        """The price at which `share` of the events would be late; looked up once a minute or so."""
+        if self._known is not None and self._known[0] == share and 0 <= self._periods - self._known[1] < _PRICE_PERIODS:
+            return self._known[2]
+        price = self._price(share)
+        self._known = share, self._periods, price
+        return price
+
+    def _price(self, share: float) -> float:
         days = self._periods * self.period / self.day
         trust = days * days / (days * days + _BELIEF_DAYS * _BELIEF_DAYS)
         rehearsed = self.bias(share) * self._late / max(self._all, 1e-300)
@@ -178,6 +196,7 @@ class Rehearsal:
     def state(self) -> dict[str, Any]:
         """What it has heard, as JSON holds it."""
         return {
+            "known": self._known,
             "asked": np.roll(self._asked, -self._place - 1, axis=0).tolist(),
             "wanted": self._wanted.tolist(),
             "backlog": self._backlog.tolist(),
@@ -198,6 +217,8 @@ class Rehearsal:
         )
         self._all, self._periods = float(state["all"]), int(state["periods"])
         self._expected, self._happened = float(state["expected"]), float(state["happened"])
+        known = state["known"]
+        self._known = None if known is None else (float(known[0]), int(known[1]), float(known[2]))
 
 
 class Budget:
@@ -238,11 +259,11 @@ class Budget:
         self.finished = self.late = 0
         self.debt = 0.0  # in days' allowances
 
-    def book(self, finished: int, late: int, events_per_day: float) -> None:
-        """What was finished in a period, and how much of it too late."""
+    def book(self, finished: int, late: int, events_per_day: float, *, excused: float = 0.0) -> None:
+        """What was finished in a period, how much of it too late, and of that, what nothing would have helped."""
         self.finished += finished
         self.late += late
-        self.debt += (late - self.share * finished) / (self.share * max(1.0, events_per_day))
+        self.debt += (late - excused - self.share * finished) / (self.share * max(1.0, events_per_day))
 
     @property
     def late_share(self) -> float:

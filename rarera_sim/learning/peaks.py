@@ -7,7 +7,11 @@ rate but the *required rate*: the least capacity with which nothing that arrives
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +19,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Features = tuple[float, ...]
 
 # The grid of log(required / reference): from an eighth to twenty times the reference, in steps of 5 %.
 _LOW, _STEP, _BINS = -2.0, 0.05, 100
-_HEARD = 0.01  # weight below which an expert is not asked: halves the time, moves no decision measured
+_HEARD = 0.01  # weight below which an expert is not asked: saves time, moves no decision measured
 _LEVELS = (0.7, 0.95)  # of the regression that serves as a reference: its middle and its high
 _LONG = 120  # periods of the level that everything is measured by: half an hour of 15 s
 _RECENT = 40  # periods in which a burst is "just over": ten minutes of 15 s
+_FEW = 8  # periods
 _SLOTS = 120  # of an hour, for what a calendar repeats: half a minute each
 _BUSY, _VERY_BUSY, _QUIET = 1.6, 2.5, 0.8  # times the level: what counts as a burst
 
@@ -54,6 +60,8 @@ def required_rate(rates: Sequence[float], period: float, slack: float) -> float:
     ----------
     Le Boudec, Thiran (2001), Network Calculus, section 1.4.
     """
+    if len(rates) > _FEW:
+        return _required_of_many(np.asarray(rates), period, slack)
     most = 0.0
     for first in range(len(rates)):
         arrived, time = 0.0, slack
@@ -64,7 +72,15 @@ def required_rate(rates: Sequence[float], period: float, slack: float) -> float:
     return most
 
 
-class Forecast(NamedTuple):
+def _required_of_many(rates: Floats, period: float, slack: float) -> float:
+    """The same, all intervals at once: the plain loop is the faster one for a handful of periods."""
+    arrived = np.concatenate(([0.0], np.cumsum(rates))) * period
+    first, last = np.triu_indices(len(arrived), 1)
+    return float(np.max((arrived[last] - arrived[first]) / ((last - first) * period + slack)))
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
     """A distribution of the required rate.
 
     Parameters
@@ -78,24 +94,32 @@ class Forecast(NamedTuple):
     rates: Floats
     shares: Floats
 
+    @cached_property
+    def levels(self) -> Floats:
+        """Probability that each of the rates suffices, shape (bins,)."""
+        levels: Floats = self.shares.cumsum()
+        return levels
+
     def quantile(self, level: float) -> float:
         """The least rate that suffices with probability `level`, 1/s."""
-        place = int(np.searchsorted(np.cumsum(self.shares), level))
+        place = int(self.levels.searchsorted(level))
         return float(self.rates[min(place, len(self.rates) - 1)])
 
 
 class _Situation(NamedTuple):
-    """What is known when a forecast is made: which histogram of each expert speaks, and about multiples of what."""
+    """What is known when a forecast is made: which histogram of each expert speaks, and the logarithm of what each
+    reference is now.
+    """
 
-    rows: NDArray[np.int64]
-    logs: Floats
+    rows: tuple[int, ...]
+    logs: tuple[float, ...]
 
 
 class _Regression:
     """Linear quantile regression of the required rate on the last rates, both as multiples of the level, by AdaGrad.
 
-    River's linear regression with a quantile loss learns one level at a time and from dicts; two levels at once over
-    nine numbers take a seventh of the time here.
+    River's linear regression with a quantile loss learns one level at a time and from dicts; plain lists take a seventh
+    of the time, and a third of what arrays of nine numbers take.
 
     References
     ----------
@@ -103,21 +127,22 @@ class _Regression:
     """
 
     def __init__(self, levels: Sequence[float], features: int, learning_rate: float) -> None:
-        self.levels = np.array(levels)
+        self.levels = tuple(levels)
         self.learning_rate = learning_rate
-        self.weights = np.zeros((len(levels), features))
-        self.weights[:, 1] = 1.0  # what was, will be
-        self.squares = np.full((len(levels), features), 1e-3)
+        # What was, will be.
+        self.weights = [[float(feature == 1) for feature in range(features)] for _ in levels]
+        self.squares = [[1e-3] * features for _ in levels]
 
-    def predict(self, x: Floats) -> Floats:
-        prediction: Floats = self.weights @ x
-        return prediction
+    def predict(self, x: Features) -> list[float]:
+        return [sum(map(mul, weights, x)) for weights in self.weights]
 
-    def learn(self, x: Floats, y: float) -> None:
-        slope = np.where(y > self.weights @ x, -self.levels, 1.0 - self.levels)
-        gradient = slope[:, None] * x[None, :]
-        self.squares += gradient * gradient
-        self.weights -= self.learning_rate * gradient / np.sqrt(self.squares)
+    def learn(self, x: Features, y: float) -> None:
+        for level, weights, squares in zip(self.levels, self.weights, self.squares, strict=True):
+            slope = -level if y > sum(map(mul, weights, x)) else 1.0 - level
+            for place, value in enumerate(x):
+                gradient = slope * value
+                squares[place] += gradient * gradient
+                weights[place] -= self.learning_rate * gradient / math.sqrt(squares[place])
 
 
 # What an expert measures the future by, and what it tells situations apart by.
@@ -224,36 +249,42 @@ class PeakForecaster:
         self.calendar = calendar
         self._per_day = max(1, round(day / period))
         self._rates: list[float] = []
-        self._waiting: list[tuple[_Situation, Floats, float]] = []  # forecasts whose future is not over yet
+        self._time: float | None = None  # at which the last of them was heard
+        self._waiting: list[tuple[_Situation, Features, float]] = []  # forecasts whose future is not over yet
         self._level = self._smooth = self._lately = 0.0
         self._count = 0
         self._regression = _Regression(_LEVELS, 9, 0.1)
         self._experts = experts = _EXPERTS if calendar else tuple(each for each in _EXPERTS if not _dated(*each))
         starts = np.cumsum([0, *(_SIZES[kind] for _, kind in experts)])
-        self._starts = starts[:-1].astype(np.int64)
+        self._starts = starts[:-1].tolist()
         # Where nothing is known yet: about the reference, with tails on both sides.
         prior = np.exp(-np.abs((np.arange(_BINS) + 0.5) * _STEP + _LOW) / 0.3)
         self._prior = prior / prior.sum()
-        self._histograms = np.zeros((int(starts[-1]), _BINS))
-        self._seen = np.zeros(int(starts[-1]))
-        self._first = np.array([experts.index((reference, _ANY)) for reference, _ in experts])
+        self._priors = self._prior.tolist()
+        # One memory, seen from two sides: single cells are read and written ten times as fast in an array of Python's,
+        # and whole rows are added up in one of NumPy's.
+        self._cells = array("d", bytes(8 * _BINS * int(starts[-1])))
+        self._histograms = np.frombuffer(self._cells).reshape(-1, _BINS)
+        self._seen = [0.0] * int(starts[-1])
         # A half minute of the hour leans on what is known of how busy it is.
-        self._second = np.array(
-            [experts.index((reference, _STATE if kind == _SLOT else _ANY)) for reference, kind in experts]
-        )
-        self._references = np.array([reference for reference, _ in experts])
-        self._weights = np.full(len(experts), 1.0 / len(experts))
+        self._second = [experts.index((reference, _STATE if kind == _SLOT else _ANY)) for reference, kind in experts]
+        self._first = [experts.index((reference, _ANY)) for reference, _ in experts]
+        self._weights = [1.0 / len(experts)] * len(experts)
         self._now: _Situation | None = None
 
     @property
     def weights(self) -> Floats:
         """How far each expert is believed, shape (experts,)."""
-        return self._weights.copy()
+        return np.array(self._weights)
 
     def learn(self, rate: float, time: float) -> None:
         """Hear the rate, 1/s, of the period that ended at `time`, s; test what was forecast for it, then learn it."""
         if not (0.0 <= rate < math.inf):
             return  # a hole in what was measured; nothing is learned from it
+        if self._time is not None and not -self.period < time - self._time < 1.9 * self.period:
+            # Periods are missing, or the clock was set: what was forecast is not of what was heard.
+            self._waiting.clear()
+        self._time = time
         self._hear(rate)
         if len(self._waiting) >= self.periods:
             situation, x, level = self._waiting.pop(0)
@@ -264,70 +295,94 @@ class PeakForecaster:
         self._now = self._situation(x, time)
         self._waiting.append((self._now, x, self._level))
 
+    @property
+    def heard(self) -> list[tuple[float, float]]:
+        """Rates, 1/s, of the last day or two, each with the time, s, at which its period ended."""
+        if self._time is None:
+            return []
+        ago = range(len(self._rates) - 1, -1, -1)
+        return [(rate, self._time - periods * self.period) for rate, periods in zip(self._rates, ago, strict=True)]
+
     def forecast(self) -> Forecast:
         """The required rate of the next periods, counted from the last period that was heard."""
         if self._now is None:
             raise ValueError("nothing was learned yet; call learn first")
-        heard = np.flatnonzero(self._weights > _HEARD)
-        opinions = self._opinions(heard, self._now) * self._weights[heard, None]
-        places = self._now.logs[heard] / _STEP
-        wholes = np.floor(places)
-        parts = (places - wholes).tolist()
-        lowest = int(wholes.min())
-        starts = (wholes - lowest).astype(np.int64).tolist()
-        shares = np.zeros(max(starts) + _BINS + 1)
-        for opinion, start, part in zip(opinions, starts, parts, strict=True):
-            shares[start : start + _BINS] += (1.0 - part) * opinion
-            shares[start + 1 : start + 1 + _BINS] += part * opinion
-        shares /= shares.sum()
-        rates = np.exp(_LOW + _STEP * (lowest + 1 + np.arange(len(shares))))
-        return Forecast(rates, shares)
+        rows, logs = self._now
+        seen, lean = self._seen, self.lean
+        heard = [expert for expert, weight in enumerate(self._weights) if weight > _HEARD]
+        trust = 1.0 / sum([self._weights[expert] for expert in heard])
+        # By what it is a multiple of: histograms, and what each of them says counts for.
+        said: dict[int, tuple[list[int], list[float], list[float]]] = {}
+        for expert in heard:
+            own, second, first = rows[expert], rows[self._second[expert]], rows[self._first[expert]]
+            by_own = trust * self._weights[expert] / (seen[own] + lean)
+            by_second = by_own * lean / (seen[second] + lean)
+            by_first = by_second * lean / (seen[first] + 1.0)
+            whose, weights, priors = said.setdefault(self._experts[expert][0], ([], [], []))
+            whose += (own, second, first)
+            weights += (by_own, by_second, by_first)
+            priors.append(by_first)
+        # Each is moved to where its reference is, in parts to both neighbours.
+        places = {reference: divmod(logs[reference] / _STEP, 1.0) for reference in said}
+        lowest, highest = int(min(places.values())[0]), int(max(places.values())[0])
+        shares = np.zeros(highest - lowest + _BINS + 1)
+        for reference, (whose, weights, priors) in said.items():
+            whole, part = places[reference]
+            opinion = np.array(weights) @ self._histograms[whose] + sum(priors) * self._prior
+            start = int(whole) - lowest
+            moved = part * opinion
+            shares[start + 1 : start + 1 + _BINS] += moved
+            shares[start : start + _BINS] += opinion - moved
+        return Forecast(_grid(lowest + 1, len(shares)), shares)
 
     def state(self) -> dict[str, Any]:
         """What it has learned, forecasts that are still open included, as JSON holds it."""
-        rows = np.flatnonzero(self._seen > 0.0)
+        rows = [row for row, seen in enumerate(self._seen) if seen > 0.0]
         situations = [situation for situation, _, _ in self._waiting]
         return {
+            "time": self._time,
             "rates": list(self._rates),
             "level": self._level,
             "smooth": self._smooth,
             "lately": self._lately,
             "count": self._count,
-            "weights": self._weights.tolist(),
-            "regression": self._regression.weights.tolist(),
-            "squares": self._regression.squares.tolist(),
-            "rows": rows.tolist(),
-            "seen": self._seen[rows].tolist(),
-            "histograms": [_sparse(row) for row in self._histograms[rows]],
-            "open_rows": [situation.rows.tolist() for situation in situations],
-            "open_logs": [situation.logs.tolist() for situation in situations],
-            "open_features": [x.tolist() for _, x, _ in self._waiting],
+            "weights": list(self._weights),
+            "regression": [list(weights) for weights in self._regression.weights],
+            "squares": [list(squares) for squares in self._regression.squares],
+            "rows": rows,
+            "seen": [self._seen[row] for row in rows],
+            "histograms": [_sparse(self._histograms[row]) for row in rows],
+            "open_rows": [list(situation.rows) for situation in situations],
+            "open_logs": [list(situation.logs) for situation in situations],
+            "open_features": [list(x) for _, x, _ in self._waiting],
             "open_levels": [level for _, _, level in self._waiting],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
+        self._time = None if state["time"] is None else float(state["time"])
         self._rates = [float(rate) for rate in state["rates"]]
         self._level, self._smooth, self._lately = (float(state[name]) for name in ("level", "smooth", "lately"))
         self._count = int(state["count"])
-        experts, features = len(self._weights), self._regression.weights.shape[1]
-        self._weights = shaped(state["weights"], (experts,))
-        self._regression.weights = shaped(state["regression"], self._regression.weights.shape)
-        self._regression.squares = shaped(state["squares"], self._regression.squares.shape)
-        rows = np.array(state["rows"], dtype=np.int64)
-        if len(rows) != len(state["histograms"]) or (len(rows) and rows.min() < 0):
+        experts, shape = len(self._weights), np.shape(self._regression.weights)
+        self._weights = shaped(state["weights"], (experts,)).tolist()
+        self._regression.weights = shaped(state["regression"], shape).tolist()
+        self._regression.squares = shaped(state["squares"], shape).tolist()
+        rows = [int(row) for row in state["rows"]]
+        if len(rows) != len(state["histograms"]) or min(rows, default=0) < 0:
             raise ValueError("there must be one histogram for each row")
-        self._seen[rows] = shaped(state["seen"], (len(rows),))
+        for row, seen in zip(rows, shaped(state["seen"], (len(rows),)).tolist(), strict=True):
+            self._seen[row] = seen
         for row, (bins, counts) in zip(rows, state["histograms"], strict=True):
             self._histograms[row, bins] = shaped(counts, (len(bins),))
         self._waiting = []
         opened = (state[name] for name in ("open_rows", "open_logs", "open_features", "open_levels"))
         for places, logs, x, level in zip(*opened, strict=True):
-            whose = shaped(places, (experts,)).astype(np.int64)
-            if whose.min() < 0 or whose.max() >= len(self._seen):
+            whose = [int(row) for row in places]
+            if len(whose) != experts or min(whose) < 0 or max(whose) >= len(self._seen):
                 raise ValueError("a forecast is of a histogram that there is not")
-            self._now = _Situation(whose, shaped(logs, (experts,)))
-            self._waiting.append((self._now, shaped(x, (features,)), float(level)))
+            self._now = _Situation(tuple(whose), tuple(shaped(logs, (_HIGH + 1,)).tolist()))
+            self._waiting.append((self._now, tuple(shaped(x, shape[1:]).tolist()), float(level)))
 
     def _hear(self, rate: float) -> None:
         rates = self._rates
@@ -346,76 +401,83 @@ class PeakForecaster:
             return None
         return max(rates[-day : len(rates) - day + self.periods])
 
-    def _features(self) -> Floats:
+    def _features(self) -> Features:
         rates, level = self._rates, self._level
         last = rates[-1] / level
         before = self._yesterday()
-        return np.array(
-            (
-                1.0,
-                last,
-                rates[-2] / level if len(rates) > 1 else last,
-                rates[-4] / level if len(rates) > 3 else last,
-                self._smooth / level,
-                self._lately / level,
-                max(rates[-5:]) / level,
-                math.sqrt(max(last, 1e-3) / (level * self.period)),  # the noise of counting
-                last if before is None else before / level,
-            )
+        return (
+            1.0,
+            last,
+            rates[-2] / level if len(rates) > 1 else last,
+            rates[-4] / level if len(rates) > 3 else last,
+            self._smooth / level,
+            self._lately / level,
+            max(rates[-5:]) / level,
+            math.sqrt(max(last, 1e-3) / (level * self.period)),  # the noise of counting
+            last if before is None else before / level,
         )
 
-    def _situation(self, x: Floats, time: float) -> _Situation:
+    def _situation(self, x: Features, time: float) -> _Situation:
         rates, level = self._rates, self._level
         last = rates[-1]
-        before = self._yesterday()
-        middle, high = (self._regression.predict(x) * level).tolist()
-        references = (last, 0.5 * (self._smooth + last), level, last if before is None else before, middle, high)
+        middle, high = self._regression.predict(x)
+        references = (last, 0.5 * (self._smooth + last), level, x[-1] * level, middle * level, high * level)
         now, lately = last / level, max(rates[-_RECENT:]) / level
         state = 0 if now < _QUIET else 1 if now < _BUSY else 2
         states = state * 3 + (0 if lately < _BUSY else 1 if lately < _VERY_BUSY else 2)
         of_day = time % self.day / self.day
         slot, hour = int(of_day * 24.0 % 1.0 * _SLOTS), int(of_day * 24.0)
         places = (0, states, slot * 9 + states, hour * 3 + state)
-        rows = self._starts + np.array([places[kind] for _, kind in self._experts])
-        logs = np.log(np.maximum(references, 1.0 / self.period))[self._references]
-        return _Situation(rows, logs)
-
-    def _opinions(self, experts: NDArray[np.int64], situation: _Situation) -> Floats:
-        """The experts' histograms, leaning on their first ones, shape (experts, bins)."""
-        rows = situation.rows
-        return self._leaning(rows[experts], rows[self._second[experts]], rows[self._first[experts]])
-
-    def _leaning(self, rows: Rows, seconds: Rows, firsts: Rows, places: Rows | None = None) -> Floats:
-        """Shares of the histograms in `rows`, leaning on those in `seconds`, and these on `firsts`.
-
-        At one place of each, shape (rows,), or in all bins, shape (rows, bins).
-        """
-        bins, column = (slice(None), (slice(None), None)) if places is None else (places, (slice(None),))
-        shares: Floats = (self._histograms[firsts, bins] + self._prior[bins]) / (self._seen[firsts] + 1.0)[column]
-        for more in (seconds, rows):
-            shares = (self._histograms[more, bins] + self.lean * shares) / (self._seen[more] + self.lean)[column]
-        return shares
+        rows = [start + places[kind] for start, (_, kind) in zip(self._starts, self._experts, strict=True)]
+        floor = 1.0 / self.period
+        return _Situation(tuple(rows), tuple([math.log(max(each, floor)) for each in references]))
 
     def _test(self, situation: _Situation, required: float) -> None:
-        rows = situation.rows
-        places = ((required - situation.logs - _LOW) * (1.0 / _STEP)).astype(np.int64)
-        places = np.minimum(np.maximum(places, 1), _BINS - 2)
-        likelihoods = self._leaning(rows, rows[self._second], rows[self._first], places)
-        weights = self._weights * (likelihoods + 1e-6) ** self.learning_rate
-        self._weights = (1.0 - self.share) / weights.sum() * weights + self.share / len(weights)
-        # Neighbouring bins have a part: half a grid step is no difference.
-        self._histograms[rows, places] += 0.6
-        self._histograms[rows, places - 1] += 0.2
-        self._histograms[rows, places + 1] += 0.2
-        self._seen[rows] += 1.0
-        if self._seen[rows[0]] % 64 == 0:
+        """Weigh the experts by what they had said, and tell them; in plain Python: sixteen numbers fill no array."""
+        rows, logs = situation
+        cells, seen, priors, lean, rate = self._cells, self._seen, self._priors, self.lean, self.learning_rate
+        places = [min(max(int((required - log - _LOW) / _STEP), 1), _BINS - 2) for log in logs]
+        weights, written = [], []
+        for weight, (reference, _), own, second, first in zip(
+            self._weights, self._experts, rows, self._second, self._first, strict=True
+        ):
+            place, second, first = places[reference], rows[second], rows[first]
+            likelihood = (cells[first * _BINS + place] + priors[place]) / (seen[first] + 1.0)
+            likelihood = (cells[second * _BINS + place] + lean * likelihood) / (seen[second] + lean)
+            likelihood = (cells[own * _BINS + place] + lean * likelihood) / (seen[own] + lean)
+            weights.append(weight * (likelihood + 1e-6) ** rate)
+            written.append(own * _BINS + place)
+        total, even = (1.0 - self.share) / sum(weights), self.share / len(weights)
+        self._weights = [total * weight + even for weight in weights]
+        for cell in written:
+            # Neighbouring bins have a part: half a grid step is no difference.
+            cells[cell] += 0.6
+            cells[cell - 1] += 0.2
+            cells[cell + 1] += 0.2
+        for row in rows:
+            seen[row] += 1.0
+        if seen[rows[0]] % 64 == 0:
             self._fade()
 
     def _fade(self) -> None:
         """Halve what has twice the memory's samples, so that the old weighs ever less."""
-        full = self._seen >= 2 * self.memory
-        self._histograms[full] *= 0.5
-        self._seen[full] *= 0.5
+        for row, seen in enumerate(self._seen):
+            if seen >= 2 * self.memory:
+                self._histograms[row] *= 0.5
+                self._seen[row] *= 0.5
+
+
+_GRID_FROM = -1000
+_GRID: Floats = np.exp(_LOW + _STEP * np.arange(_GRID_FROM, 3000))
+
+
+def _grid(first: int, count: int) -> Floats:
+    """Upper ends of so many bins."""
+    start = first - _GRID_FROM
+    if 0 <= start <= len(_GRID) - count:
+        return _GRID[start : start + count]
+    beyond: Floats = np.exp(_LOW + _STEP * np.arange(first, first + count))  # rates beyond any sense
+    return beyond
 
 
 def _sparse(row: Floats) -> tuple[list[int], list[float]]:

@@ -110,6 +110,27 @@ class Journeys:
         more = self._more[stage]
         more[number] = more.get(number, 0) + 1
 
+    def notes(self, stage: str, numbers: Sequence[int], times: Sequence[float]) -> None:
+        """Events have been at a stage, each at its time: `note` for many."""
+        place = _PLACE.get(stage)
+        if place is None:
+            for number, time in zip(numbers, times, strict=True):
+                self.note(stage, number, time)
+            return
+        if isinstance(numbers, range) and numbers and numbers.start == self._count and numbers.step == 1:
+            # As events are made: nobody has heard of them before.
+            self._grow(numbers.stop)
+            self._first[place][numbers.start : numbers.stop] = array("d", times)
+            return
+        if (largest := max(numbers, default=-1)) >= self._count:
+            self._grow(largest + 1)
+        first, more = self._first[place], self._more[stage]
+        for number, time in zip(numbers, times, strict=True):
+            if first[number] != first[number]:  # NaN: not yet
+                first[number] = time
+            else:
+                more[number] = more.get(number, 0) + 1
+
     def serve(self, chunk: Chunk) -> None:
         """Services of events without content, in any order."""
         if not self._spill:

@@ -20,6 +20,7 @@ from rarera_sim.policies.dispatch import DISPATCHES
 from rarera_sim.policies.ds2 import Ds2
 from rarera_sim.policies.fixed import Fixed, Peak
 from rarera_sim.policies.flink import Flink
+from rarera_sim.policies.guarded import Guarded
 from rarera_sim.policies.hpa import Behaviour, Hpa, HpaRate, Pace
 from rarera_sim.policies.keda import Keda
 from rarera_sim.policies.knative import Knative
@@ -44,6 +45,7 @@ __all__ = [
     "ErlangC",
     "Fixed",
     "Flink",
+    "Guarded",
     "Hpa",
     "HpaRate",
     "Keda",
@@ -85,6 +87,7 @@ POLICIES: dict[str, type] = {
     "bandit": Bandit,
     "delayed-off": DelayedOff,
     "alarm": Alarm,
+    "guarded": Guarded,
     "rarera": Rarera,
 }
 

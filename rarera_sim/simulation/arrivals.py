@@ -68,7 +68,10 @@ class Arrivals(Sequence[Arrival]):
     def __getitem__(self, number: slice) -> list[Arrival]: ...
     def __getitem__(self, number: int | slice) -> Arrival | list[Arrival]:
         if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+            start, stop, step = number.indices(len(self))
+            if step == 1 and self._start <= start <= stop <= self._start + len(self._block):
+                return self._block[start - self._start : stop - self._start]
+            return [self[each] for each in range(start, stop, step)]
         place = number - self._start
         if not 0 <= place < len(self._block):
             if number < 0:

@@ -13,7 +13,8 @@ from rarera_sim.core.event import Frame
 from rarera_sim.core.trace import Stage
 from rarera_sim.simulation.distributions import Distribution
 from rarera_sim.simulation.fates import Spells
-from rarera_sim.simulation.kernel import Streams, after
+from rarera_sim.simulation.kernel import Streams, after, checked
+from rarera_sim.simulation.note import Note
 from rarera_sim.simulation.quantities import Count, Positive, PositiveSeconds, Seconds, Settings, Share
 
 _BLOCK = 4096
@@ -221,7 +222,9 @@ class Channel:
         Called with (frame, number) for every copy that arrives; `number` is the event's number in the workload, for
         the tracer only: a receiver sees bytes.
     note
-        Called with (stage, number) for what the network did.
+        Told what the network did.
+    For a receiver that looks by itself, `post` is set: called with (moment, (frame, number)) for every copy that will
+    arrive then, instead of `deliver` when it does.
 
     `counts` says how often each thing happened, to frames alone: sent, lost, repeated, damaged, corrupted, cut off;
     `bytes` is what the line carried.
@@ -233,11 +236,12 @@ class Channel:
         faults: Faults,
         streams: Streams,
         deliver: Callable[[tuple[Frame, int]], None],
-        note: Callable[[str, int], None],
+        note: Note,
     ) -> None:
         self._env = env
         self._faults = faults
         self._deliver = deliver
+        self.post: Callable[[float, tuple[Frame, int]], None] | None = None
         self._note = note
         self.in_flight = 0
         self.bytes = 0
@@ -248,61 +252,76 @@ class Channel:
         self._noise = streams.generator("channel", "noise")
         self._line_free = 0.0
         random = faults.partitions_random
-        self._spells: Spells | None = None
+        # The same for both directions, each asked in an order of its own.
+        self._spells: dict[Direction, Spells] = {}
         if random is not None:
-            self._spells = Spells(streams, random.gap_mean, random.length_mean, "channel", "partitions")
+            for direction in ("to-system", "to-sources"):
+                spells = Spells(streams, random.gap_mean, random.length_mean, "channel", "partitions")
+                self._spells[direction] = spells
+        self._limited = faults.bandwidth is not None
         self._parted = bool(faults.partitions) or random is not None
 
-    def send(self, frame: Frame, number: int, *, again: bool = False) -> None:
-        """Give a frame to the network; `again` marks what is not a first transmission."""
+    def send(self, frame: Frame, number: int, now: float | None = None, *, again: bool = False) -> None:
+        """Give a frame to the network; `again` marks what is not a first transmission.
+
+        `now` is when it was given, for a source that was not asked since: never before an earlier one.
+        """
+        if now is None:
+            now = self._env._now
         # Drawn whatever becomes of it: the weather of the next frame does not depend on partitions.
-        fate = (self._resent if again else self._sent).draw()
+        weather = self._resent if again else self._sent
+        lost, repeated, damaged, delay, repeat_delay, bit, corrupt = weather.draw()
         self.counts["sent"] += 1
-        if self._parted and self.parted("to-system"):
+        if self._parted and self.parted("to-system", now):
             self.counts["cut off"] += 1
-            self._note(Stage.FRAME_LOST, number)
+            self._note(Stage.FRAME_LOST, number, now)
             return
-        line = self._pass(len(frame))
-        if fate.lost:
+        self.bytes += len(frame)
+        line = self._pass(len(frame), now) if self._limited else 0.0
+        if lost:
             self.counts["lost"] += 1
-            self._note(Stage.FRAME_LOST, number)
+            self._note(Stage.FRAME_LOST, number, now)
         else:
             arriving = frame
-            if fate.damaged:
+            if damaged:
                 self.counts["damaged"] += 1
-                self._note(Stage.FRAME_DAMAGED, number)
-                arriving = flip(frame, fate.bit)
-            if fate.corrupt:
+                self._note(Stage.FRAME_DAMAGED, number, now)
+                arriving = flip(frame, bit)
+            if corrupt:
                 self.counts["corrupted"] += 1
-                if not fate.damaged:
-                    self._note(Stage.FRAME_DAMAGED, number)
-                arriving = overwrite(arriving, fate.bit, self._noise.bytes(self._faults.corruption_bytes or 4))
-            self._carry(line + fate.delay, arriving, number)
+                if not damaged:
+                    self._note(Stage.FRAME_DAMAGED, number, now)
+                arriving = overwrite(arriving, bit, self._noise.bytes(self._faults.corruption_bytes or 4))
+            if self.post is not None:
+                self.post(now + checked(line + delay), (arriving, number))
+            else:
+                self._carry(line + delay, arriving, number)
         # The copy travels on its own: it may arrive although the original is lost or damaged.
-        if fate.repeated:
+        if repeated:
             self.counts["repeated"] += 1
-            self._note(Stage.FRAME_REPEATED, number)
-            self._carry(self._pass(len(frame)) + fate.repeat_delay, frame, number)
+            self._note(Stage.FRAME_REPEATED, number, now)
+            self.bytes += len(frame)
+            line = self._pass(len(frame), now) if self._limited else 0.0
+            if self.post is not None:
+                self.post(now + checked(line + repeat_delay), (frame, number))
+            else:
+                self._carry(line + repeat_delay, frame, number)
 
-    def parted(self, direction: Direction) -> bool:
-        """Whether nothing comes through in this direction now."""
-        now = self._env.now
+    def parted(self, direction: Direction, now: float) -> bool:
+        """Whether nothing comes through in this direction now; of one direction, `now` never goes back."""
         for each in self._faults.partitions:
             if each.since <= now < each.until and each.direction in ("both", direction):
                 return True
         random = self._faults.partitions_random
-        if self._spells is None or random is None:
+        if random is None:
             return False
-        since, until = self._spells.at(now)
+        since, until = self._spells[direction].at(now)
         return since <= now < until and random.direction in ("both", direction)
 
-    def _pass(self, length: int) -> float:
+    def _pass(self, length: int, now: float) -> float:
         """Seconds until a frame is through the line: those before it, then its own bytes."""
-        self.bytes += length
         bandwidth = self._faults.bandwidth
-        if bandwidth is None:
-            return 0.0
-        now = self._env.now
+        assert bandwidth is not None, "a line that is limited"
         self._line_free = max(now, self._line_free) + length / bandwidth
         return self._line_free - now
 
@@ -316,11 +335,16 @@ class Channel:
 
     def reply(self, callback: Callable[[Any], None], value: Any) -> None:
         """A control message: may be late or lost; a damaged one is dropped by its checksum, thus lost as well."""
+        delay = self.reply_delay()
+        if delay is not None:
+            after(self._env, delay, callback, value)
+
+    def reply_delay(self) -> float | None:
+        """How long a control message takes that is sent now; None if it is lost."""
         fate = self._control.draw()
-        if self._parted and self.parted("to-sources"):
-            return
-        if not (fate.lost or fate.damaged or fate.corrupt):
-            after(self._env, fate.delay, callback, value)
+        if self._parted and self.parted("to-sources", self._env._now):
+            return None
+        return None if fate.lost or fate.damaged or fate.corrupt else fate.delay
 
 
 def overwrite(frame: Frame, share: float, noise: bytes) -> Frame:

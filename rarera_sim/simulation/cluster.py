@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
@@ -20,12 +20,13 @@ from rarera_sim.simulation.fates import Moments, Spells, slow_factor
 from rarera_sim.simulation.hardware import Crashes, Outages, PoolSettings, Slowness, Spot
 from rarera_sim.simulation.kernel import Blocks, Streams, after, push
 from rarera_sim.simulation.line import Entry, Fifo, LateLast, LeastFirst, LineSettings, Queue, make_queue
+from rarera_sim.simulation.note import Note
 from rarera_sim.simulation.processor import Capacity, Crash, Job, Lease, PlainJob, Processor, State
 from rarera_sim.simulation.service_path import ServicePath
-from rarera_sim.simulation.transport import Transport, Work
+from rarera_sim.simulation.transport import Transport
 
 if TYPE_CHECKING:
-    from rarera_sim.simulation.direct import DirectTransport
+    from rarera_sim.simulation.short_way import ShortWay
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +83,14 @@ class Cluster:
         Service time in seconds at speed 1, by workload number: however often and wherever an event is processed, it
         takes the same time, under every policy.
     note
-        Called with (stage, number) for what happens to an event.
+        Told what happens to events.
     watch
         Called with a `Capacity` whenever processors change what they are doing, busy and idle apart.
     classes
         Class of each event by its number, for disciplines that tell them apart; None: all are of the first.
+    factors
+        By name of the hardware, where it is not its speed alone that says how long it takes: how many times as long
+        each event takes there, by number.
     """
 
     def __init__(
@@ -95,11 +99,12 @@ class Cluster:
         settings: ClusterSettings,
         services: Sequence[float],
         streams: Streams,
-        note: Callable[[str, int], None],
+        note: Note,
         watch: Callable[[Capacity], None],
         *,
         lease: Callable[[Lease], None] | None = None,
         classes: Sequence[int] | None = None,
+        factors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self._env = env
         self._settings = settings
@@ -109,6 +114,8 @@ class Cluster:
         self._watch = watch
         self._tell_lease = lease
         self._classes = classes
+        kinds = [pool.hardware.name for pool in settings.pools]
+        self._factors = {number: factors[kind] for number, kind in enumerate(kinds) if factors and kind in factors}
         self.pools = [Pool(each, number) for number, each in enumerate(settings.pools)]
         self._by_name = {pool.settings.name: pool for pool in self.pools}
         self._processors: dict[int, Processor] = {}
@@ -126,6 +133,8 @@ class Cluster:
         self._done_call = (self._done,)
         self._plainly_done_call = (self._plainly_done,)
         self.line = settings.line
+        # By number, so that an event is as patient under every policy.
+        self._patience = self._draw_patience()
         self._chance: Blocks | None = None
         self._turn = 0
         self._waiting: Queue = Fifo()
@@ -135,7 +144,7 @@ class Cluster:
         self._sizes: dict[str, tuple[int, float]] = {}
         self._in_service = 0
         self._pending = self._queued = 0  # events that wait here: for any processor, and in lines of their own
-        self._lane: DirectTransport | None = None
+        self._lane: ShortWay | None = None
         self.launches = 0
         self.wakes = 0
         self.finished = 0
@@ -158,11 +167,11 @@ class Cluster:
 
     @property
     def takes_the_short_way(self) -> bool:
-        """Whether services are so plain that `simulation.direct` may look after them."""
+        """Whether services are so plain that `simulation.short_way` may look after them."""
         threads = max(pool.settings.hardware.threads for pool in self.pools)
         return self._plain and threads == 1 and self._settings.crashes.attempts_max is None
 
-    def connect_lane(self, lane: DirectTransport) -> None:
+    def connect_lane(self, lane: ShortWay) -> None:
         """Who looks after services that are plain."""
         self._lane = lane
 
@@ -172,6 +181,20 @@ class Cluster:
         self.finished_time += float((finished - started).sum())
         self.finished_work += float(sizes.sum())
         self.squares += float(sizes.dot(sizes))
+
+    def count(self, ended: Iterable[tuple[int, float, float, float]]) -> None:
+        """Count services, each (number, when it began, when it ended, speed), in the order in which they ended."""
+        for _, since, until, speed in ended:
+            passed = until - since
+            size = passed * speed
+            self.finished += 1
+            self.finished_time += passed
+            self.finished_work += size
+            self.squares += size * size
+
+    def began(self, numbers: Sequence[int], moments: Sequence[float]) -> None:
+        """Tell of services that took the short way."""
+        self._note.all(Stage.STARTED, numbers, moments)
 
     def drained(self, processor: Processor) -> None:
         """It has finished what it had, and goes."""
@@ -330,6 +353,7 @@ class Cluster:
             and not line.overhead
             and settings.path.plain
             and settings.slowness.mtbf is None
+            and not self._factors
             and not any(each.hardware.contention or each.hardware.warm_up for each in settings.pools)
         )
         self._takes_its_time, self._plain = self._plain, self._plain and not line.holds
@@ -348,13 +372,19 @@ class Cluster:
             entry.order = 0
             self._put(entry)
 
+    def _draw_patience(self) -> NDArray[np.float64] | None:
+        patience = self._settings.line.patience
+        if patience is None:
+            return None
+        return patience.draw(self._streams.generator("patience"), len(self._services))
+
     def _leave_the_short_way(self) -> None:
         lane, self._lane = self._lane, None
         assert lane is not None, "the short way"
         for processor in self._processors.values():
             if processor.jobs:
-                number, since = lane.abandon(processor)
-                entry = Entry(Work(number, None, 0), number, self._services[number])
+                work, since = lane.abandon(processor)
+                entry = Entry(work, work.number, self._services[work.number])
                 entry.started = True
                 duration = entry.left / processor.speed
                 job = Job(self._done_call, processor, [entry], since, duration)
@@ -389,6 +419,8 @@ class Cluster:
             take, services = self._transport.take, self._services
             while (work := take()) is not None:
                 come = Entry(work, work.number, services[work.number])
+                if self._patience is not None:
+                    after(self._env, float(self._patience[work.number]), self._lose_patience, come)
                 if self._own_lines and self._open and not self._pending:
                     self._give(come)  # nobody is before it
                 else:
@@ -626,6 +658,21 @@ class Cluster:
             heappop(free)
         return []
 
+    def _lose_patience(self, entry: Entry) -> None:
+        """Nobody waits for it any longer, if nobody has begun with it."""
+        if entry.started or entry.done:
+            return
+        entry.done = True  # whoever comes across it passes it over
+        processor = entry.at
+        if processor is None or processor.queue is None:
+            self._pending -= 1
+        elif entry not in processor.held:
+            self._queued -= 1
+            processor.load -= 1
+            processor.work -= entry.size
+            self._weigh(processor)
+        self._transport.give_up(entry.work)
+
     # Hedging
 
     def _hedge(self, entry: Entry) -> None:
@@ -705,7 +752,11 @@ class Cluster:
     def _duration(self, processor: Processor, entries: list[Entry]) -> float:
         """Seconds that a service takes that starts now."""
         settings, hardware, now = self._settings, processor.pool.hardware, self._env.now
-        work = sum(each.left for each in entries) / processor.speed
+        factors = self._factors.get(processor.number)
+        if factors is None:
+            work = sum(each.left for each in entries) / processor.speed
+        else:
+            work = sum(each.left * factors[each.number] for each in entries) / processor.speed
         if hardware.contention and processor.jobs:
             work *= 1.0 + hardware.contention * len(processor.jobs)
         if (age := now - processor.up_since) < hardware.warm_up:
@@ -767,8 +818,8 @@ class Cluster:
         processor = job.processor
         assert processor is not None, "a service that has ended"
         if self._lane is not None:
-            number, since = self._lane.abandon(processor)
-            entry = Entry(Work(number, None, 0), number, self._services[number])
+            work, since = self._lane.abandon(processor)
+            entry = Entry(work, work.number, self._services[work.number])
             entry.started = True
             self._broken_time += self._env.now - since
             processor.busy_time += self._env.now - since

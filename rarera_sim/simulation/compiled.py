@@ -620,12 +620,6 @@ def _release(w: Any, number: int, surplus: int, can_sleep: int) -> None:
 
 
 @_fast
-def dispatch(w: Any) -> None:
-    """Give what waits to whoever is idle."""
-    _dispatch(w)
-
-
-@_fast
 def zone_down(w: Any, zone: int, until: float) -> None:
     """A zone is gone: all its replicas crash, in the order in which they were asked for, and none starts."""
     s = w.state[0]
@@ -651,29 +645,6 @@ def zone_down(w: Any, zone: int, until: float) -> None:
             _become(w, slot, DOWN, s.now + (until - s.now + w.pools[it.pool].start_up))
         else:
             _crash(w, slot, until)
-
-
-@_fast
-def advance(w: Any, last: bool, responses: Any, late_by_period: Any, departures: Any) -> int:
-    """Let the world go on until the next decision is due, or something is missing.
-
-    Parameters
-    ----------
-    last
-        No more arrivals will come.
-    responses
-        Room for the period's response times.
-    late_by_period
-        Late events, by the period of their arrival.
-    departures
-        Where to note when each event was done, by its number; of length 0 where nobody wants to know.
-    """
-    while True:
-        why = _flow(w, last, responses, late_by_period, departures)
-        if why != CHANGE:
-            return int(why)
-        w.state[0].now = w.moments[1]
-        _change(w, w.winners[1])
 
 
 @_fast
@@ -818,6 +789,49 @@ def end_period(w: Any, responses: Any, histogram: Any) -> None:
     for place in seen.view(np.int64) >> _BIN_SHIFT:
         histogram[min(max(place - _BIN_FIRST, 0), BINS - 1)] += 1
     s.response_quantile = _quantile(seen, s.quantile) if len(seen) > 0 else np.nan
+
+
+@_fast
+def advance(
+    w: Any, outage: float, last: bool, responses: Any, late_by_period: Any, departures: Any, histogram: Any
+) -> int:
+    """Let the world go on until the period is over, and sum it up; or until a zone fails, or something is missing.
+
+    Parameters
+    ----------
+    outage
+        When the next zone fails.
+    last
+        No more arrivals will come.
+    responses
+        Room for the period's response times.
+    late_by_period
+        Late events, by the period of their arrival.
+    departures
+        Where to note when each event was done, by its number; of length 0 where nobody wants to know.
+    histogram
+        Of all response times.
+    """
+    s = w.state[0]
+    s.stop = min(s.until, outage)
+    while True:
+        why = _flow(w, last, responses, late_by_period, departures)
+        if why == STOPPED and outage > s.stop:
+            end_period(w, responses, histogram)
+        if why != CHANGE:
+            return int(why)
+        s.now = w.moments[1]
+        _change(w, w.winners[1])
+
+
+@_fast
+def begin(
+    w: Any, outage: float, last: bool, responses: Any, late_by_period: Any, departures: Any, histogram: Any
+) -> int:
+    """Give what waits to whoever is idle, begin the period, and `advance`: one call, as one from Python costs 15 us."""
+    _dispatch(w)
+    begin_period(w)
+    return int(advance(w, outage, last, responses, late_by_period, departures, histogram))
 
 
 @_fast

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +134,12 @@ class Controller:
             Stage.UNREADABLE: self._leave,
             Stage.REJECTED: self._leave,
             Stage.DEAD_LETTER: self._leave if self._direct is None else self._leave_direct,
+            Stage.ABANDONED: self._leave if self._direct is None else self._leave_direct,
         }
+
+    def hears_all(self) -> dict[str, Callable[[Sequence[int], Sequence[float]], None]]:
+        """The same for many events, each with the moment at which it was there."""
+        return {Stage.RECEIVED: self._receive_all, Stage.STARTED: self._begin_all, Stage.FINISHED: self._finish_all}
 
     def serve(self, served: Served) -> None:
         """Hear of services that took the short way."""
@@ -149,10 +155,37 @@ class Controller:
         self._waiting_since[number] = now
         self._inside.add(number)
 
+    def _receive_all(self, numbers: Sequence[int], moments: Sequence[float]) -> None:
+        come = dict(zip(numbers, moments, strict=True))
+        self._received += len(numbers)
+        for moment in moments:
+            self._received_sum += moment
+        self._received_at.update(come)
+        self._waiting_since.update(come)
+        self._inside.update(numbers)
+
     def _begin(self, number: int) -> None:
         self._waiting_since.pop(number, None)
         if self._again:
             self._again.pop(number, None)
+
+    def _begin_all(self, numbers: Sequence[int], _: Sequence[float]) -> None:
+        waiting, again = self._waiting_since, self._again
+        for number in numbers:
+            waiting.pop(number, None)
+            if again:
+                again.pop(number, None)
+
+    def _finish_all(self, numbers: Sequence[int], moments: Sequence[float]) -> None:
+        received_at, inside, responses = self._received_at, self._inside, self._responses
+        for number, moment in zip(numbers, moments, strict=True):
+            received = received_at.pop(number, None)
+            if received is not None:
+                responses.append(moment - received)
+            if number in inside:
+                inside.remove(number)
+                self._left += 1
+                self._left_sum += moment
 
     def _finish(self, number: int) -> None:
         received = self._received_at.pop(number, None)
@@ -184,6 +217,7 @@ class Controller:
     # The loop
 
     def _act(self, _: object) -> None:
+        self._transport.settle()
         observation = self._observe()
         self.policy.observe(observation)
         decision = self.policy.decide()
@@ -244,16 +278,25 @@ class Controller:
     def _listen(self, _: object) -> None:
         settings = self._settings
         assert settings.alarm is not None, "an alarm is set"
-        if self._direct is not None:
-            self._direct.settle()
+        self._transport.settle()
         new = [*self._responses, *(float(each.max()) for each in self._served)][self._looked_at_responses :]
         self._looked_at_responses = len(self._responses) + len(self._served)
         slowest = max([self._wait_oldest(), *new])
         if slowest > settings.alarm and self._env.now >= self._floor_until:
-            self._floor = sum(pool.awake for pool in self._cluster.pools) + settings.alarm_replicas
-            self._floor_until = self._env.now + settings.alarm_hold
-            self._cluster.scale(self._within({pool.settings.name: pool.awake for pool in self._cluster.pools}))
+            self._raise(self._awake() + settings.alarm_replicas, self._env.now + settings.alarm_hold)
         after(self._env, settings.alarm_period, self._listen)
+
+    def add_capacity(self, factor: float, until: float) -> None:
+        """Have at least so many times the replicas that are awake until then, the policy unasked; within the limits."""
+        floor = self._floor if self._env.now < self._floor_until else 0
+        self._raise(max(floor, ceil(self._awake() * factor)), max(self._floor_until, until))
+
+    def _awake(self) -> int:
+        return sum(pool.awake for pool in self._cluster.pools)
+
+    def _raise(self, floor: int, until: float) -> None:
+        self._floor, self._floor_until = floor, until
+        self._cluster.scale(self._within({pool.settings.name: pool.awake for pool in self._cluster.pools}))
 
     # What is
 
@@ -267,7 +310,6 @@ class Controller:
     def _observe(self) -> Observation:
         cluster, period = self._cluster, self._settings.period
         if self._direct is not None:
-            self._direct.settle()
             self._received, self._received_sum = self._direct.received()
         totals = _Totals(
             self._received,

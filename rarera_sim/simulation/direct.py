@@ -1,14 +1,12 @@
 """No transport at all: arrivals stand in line for the processors at once, have no content and leave no state.
 
-What is left is a queueing system, for questions of capacity alone. Where one line in order of arrival feeds replicas
-with one thread and nothing but their speed decides, a service takes the short way: no calls between components, no
-values made and thrown away, two entries on the heap per event.
+What is left is a queueing system, for questions of capacity alone. Where services are plain they take the short way,
+see `simulation.short_way`: two entries on the heap per event.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from heapq import heappop, heappush
@@ -22,7 +20,9 @@ from rarera_sim.core.event import Frame
 from rarera_sim.core.trace import Stage
 from rarera_sim.simulation.cluster import Cluster
 from rarera_sim.simulation.kernel import push
-from rarera_sim.simulation.processor import Processor, State
+from rarera_sim.simulation.note import Note
+from rarera_sim.simulation.processor import State
+from rarera_sim.simulation.short_way import ShortJob, ShortWay
 from rarera_sim.simulation.transport import Work
 
 
@@ -35,22 +35,7 @@ class Served(NamedTuple):
     finished: NDArray[np.float64]
 
 
-class ShortJob:
-    """The service under way of one processor, used again and again; as `processor.Job`, of a single number."""
-
-    __slots__ = ("busy", "callbacks", "idle", "number", "processor", "since")
-    _ok = True
-
-    def __init__(self, processor: Processor | None) -> None:
-        self.callbacks: Any = None
-        self.processor = processor
-        self.number = -1
-        self.since = 0.0
-        self.busy: list[Any] = [self]  # what its processor's `jobs` are
-        self.idle: list[Any] = []
-
-
-class DirectTransport:
+class DirectTransport(ShortWay):
     """Arrivals straight into one line.
 
     Parameters
@@ -58,8 +43,8 @@ class DirectTransport:
     times, services
         Arrival times, ascending, and service times at speed 1, seconds.
     note
-        Called with (stage, number) for what happens to an event, but for its arrival, whose time is known, and for
-        services that took the short way.
+        Told what happens to events, but for their arrival, whose time is known, and for services that took the short
+        way.
     tell
         Called with what has been `Served` since the last time: at every look at the system, and before it is much.
     """
@@ -70,25 +55,20 @@ class DirectTransport:
         cluster: Cluster,
         times: Sequence[float],
         services: Sequence[float],
-        note: Callable[[str, int], None],
+        note: Note,
         tell: Callable[[Served], None],
     ) -> None:
-        self._env = env
+        super().__init__(env, services)
         self._cluster = cluster
         self._times = times if isinstance(times, array) else array("d", times)
-        self._services = services if isinstance(services, array) else array("d", services)
         self._note = note
         self._tell = tell
-        self._waiting: deque[int] = deque()
-        self._free: list[int] = []  # heap of ranks; those no longer free are passed over
-        self._processors: dict[int, Processor] = {}
         self._next = 0
         self._count = len(self._times)
         self._held = 0
         self._summed = 0
         self._summed_sum = 0.0
         self._short = cluster.takes_the_short_way
-        self._done_call = (self._done,)
         self._arrive_call = (self._arrive,)
         self._numbers = array("q")
         self._started = array("d")
@@ -176,48 +156,18 @@ class DirectTransport:
         self._note(Stage.DETECTED_CRASH, work.number)
         self._note(Stage.DEAD_LETTER, work.number)
 
+    def give_up(self, work: Work) -> None:
+        self._held -= 1
+        self._note(Stage.ABANDONED, work.number)
+
     # For a cluster that takes the short way
-
-    def offer(self, processor: Processor) -> None:
-        """It is up, or free again."""
-        self._processors[processor.rank] = processor
-        if processor.job is None:
-            processor.job = ShortJob(processor)
-        heappush(self._free, processor.rank)
-
-    def serve(self) -> None:
-        """Begin what can be begun."""
-        waiting = self._waiting
-        while waiting and self._free:
-            processor = self._processors.get(heappop(self._free))
-            if processor is not None and processor.place >= 0 and not processor.jobs:
-                job, now = processor.job, self._env._now
-                job.number = number = waiting.popleft()
-                job.since = now
-                job.callbacks = self._done_call
-                processor.jobs = job.busy
-                push(self._env, now + self._services[number] / processor.speed, job)
-
-    def abandon(self, processor: Processor) -> tuple[int, float]:
-        """End its service; gives the event's number and since when."""
-        # The job is on SimPy's heap still, and so cannot be used again.
-        job, processor.job = processor.job, None
-        processor.jobs = []
-        job.processor = None
-        return job.number, job.since
-
-    def forget(self, processor: Processor) -> None:
-        """It is gone."""
-        if self._processors.get(processor.rank) is processor:
-            del self._processors[processor.rank]
 
     def leave_the_short_way(self) -> None:
         """Services to come are the cluster's; those under way have become so."""
         self.settle()
         self._short = False
         self._held = sum(len(each.jobs) + len(each.held) for each in self._cluster.processors)
-        self._processors.clear()
-        self._free.clear()
+        super().leave_the_short_way()
 
     # SimPy calls these. Each line counts: together they run once per event, and little else does.
 

@@ -102,15 +102,62 @@ def after(env: simpy.Environment, delay: float, callback: Callable[[Any], object
     SimPy accepts `timeout(nan)` and sets the clock to NaN, after which nothing is ever in order again, so that is
     refused here.
     """
+    heappush(env._queue, (env._now + checked(delay), 1, next(env._eid), Call(callback, value)))  # type: ignore[misc]
+
+
+def checked(delay: float) -> float:
+    """A delay that is one: finite, and not negative."""
     if not 0.0 <= delay < inf:
         raise ValueError(f"delay must be finite and >= 0 s, got {delay!r}")
-    heappush(env._queue, (env._now + delay, 1, next(env._eid), Call(callback, value)))  # type: ignore[misc]
+    return delay
 
 
 def push(env: simpy.Environment, moment: float, call: Any) -> None:
     """Have SimPy's loop run a call, or anything else with `callbacks` and `_ok`, at `moment`; it is not in the past."""
     # What `Environment.schedule` does, without its conversions. Equal moments come in the order they were pushed.
     heappush(env._queue, (moment, 1, next(env._eid), call))  # type: ignore[misc]
+
+
+class Mailbox:
+    """What will have come by some moment, for somebody who looks now and then: cheaper than a call for each.
+
+    Things of one moment come in the order in which they were posted, as calls would.
+
+    Examples
+    --------
+    >>> mailbox = Mailbox()
+    >>> for moment, letter in ((2.0, "b"), (1.0, "a"), (3.0, "c")):
+    ...     mailbox.post(moment, letter)
+    >>> [letter for _, letter in mailbox.until(2.0)], mailbox.next_time, len(mailbox)
+    (['a', 'b'], 3.0, 1)
+    """
+
+    __slots__ = ("_count", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Any]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_time(self) -> float:
+        """When the next thing comes; infinity where nothing will."""
+        return self._heap[0][0] if self._heap else inf
+
+    def post(self, moment: float, thing: Any) -> None:
+        self._count = count = self._count + 1
+        heappush(self._heap, (moment, count, thing))
+
+    def until(self, moment: float) -> list[tuple[float, Any]]:
+        """Take what has come by a moment, that included, each with when it came."""
+        heap = self._heap
+        come = []
+        while heap and heap[0][0] <= moment:
+            time, _, thing = heappop(heap)
+            come.append((time, thing))
+        return come
 
 
 def run_until(env: simpy.Environment, end: simpy.Event) -> None:

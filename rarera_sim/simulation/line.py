@@ -1,7 +1,8 @@
 """How events wait: in which order they are taken, and for which processor they wait.
 
 With `dispatch = "central"` and `discipline = "fifo"` they stay where they are, in the log or the queue, until a
-processor is free. Everything else needs to know what waits: events are then taken at once and wait here.
+processor is free. Everything else needs to know what waits, and so does whoever loses patience: events are then taken
+at once and wait here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import msgspec
 
+from rarera_sim.simulation.distributions import Distribution
 from rarera_sim.simulation.quantities import Count, Name, PositiveSeconds, Seconds, Settings, Share
 from rarera_sim.simulation.transport import Work
 
@@ -94,6 +96,9 @@ class LineSettings(Settings, frozen=True, kw_only=True):
         Seconds that a processor needs for a batch, whatever is in it: what batching saves.
     classes
         Most urgent first. Empty: all are of one.
+    patience
+        Seconds that an event waits for a processor until nobody wants it any more; drawn for each. Work that has begun
+        is finished. None: for ever.
 
     References
     ----------
@@ -110,11 +115,30 @@ class LineSettings(Settings, frozen=True, kw_only=True):
     batch: Count = 1
     overhead: Seconds = 0.0
     classes: tuple[EventClass, ...] = ()
+    patience: Distribution | None = None
+
+    def problem(self) -> str | None:
+        """What does not go together, beginning with the field; None if all does."""
+        share = sum(each.share for each in self.classes)
+        if share > 1.0 + 1e-9:
+            return f"classes must have shares of 1 in all at most, got {share:g}"
+        types = [kind for each in self.classes for kind in each.types]
+        for kind in types:
+            if types.count(kind) > 1:
+                return f"classes name the type {kind!r} twice"
+        if self.patience is None:
+            return None
+        if self.dispatch == "hedged":
+            return "patience and dispatch = 'hedged' do not go together"
+        problem = self.patience.problem()
+        if problem is None and self.patience.distribution == "empirical" and self.patience.values is None:
+            problem = "values must be given for empirical, got none"
+        return f"patience.{problem}" if problem else None
 
     @property
     def holds(self) -> bool:
         """Whether events wait here instead of in the transport."""
-        return self.dispatch != "central" or self.discipline != "fifo"
+        return self.dispatch != "central" or self.discipline != "fifo" or self.patience is not None
 
     @property
     def interrupts(self) -> bool:

@@ -18,6 +18,7 @@ from rarera_sim.core.projection import Projection
 from rarera_sim.core.trace import Stage
 from rarera_sim.simulation.channel import Channel
 from rarera_sim.simulation.kernel import after
+from rarera_sim.simulation.note import Note
 from rarera_sim.simulation.producer import Producer
 from rarera_sim.simulation.quantities import Count, PositiveSeconds, Settings
 from rarera_sim.simulation.transport import Work
@@ -53,7 +54,7 @@ class QueueTransport:
     Parameters
     ----------
     note
-        Called with (stage, number) for what happens to an event.
+        Told what happens to events.
     ring
         Called when there may be new work.
     """
@@ -64,7 +65,7 @@ class QueueTransport:
         settings: QueueSettings,
         delivery: Delivery,
         projection: Projection[Any],
-        note: Callable[[str, int], None],
+        note: Note,
         ring: Callable[[], None],
     ) -> None:
         self._env = env
@@ -85,6 +86,9 @@ class QueueTransport:
         """The way back to the sources, for the broker's confirmations."""
         self._producer = producer
         self._channel = channel
+
+    def settle(self) -> None:
+        self._producer.catch_up(self._env._now)
 
     @property
     def waiting(self) -> int:
@@ -111,7 +115,9 @@ class QueueTransport:
             return  # nobody confirms it: a source that insists sends it again
         self._note(Stage.RECORDED, number)
         if self._insists:
-            self._channel.reply(self._producer.acknowledge, self._producer.receipt_of(number))
+            delay = self._channel.reply_delay()
+            if delay is not None:
+                self._producer.hear(self._env._now + delay, [self._producer.receipt_of(number)])
 
     def _open_door(self) -> None:
         while self._door and not self._is_full:
@@ -162,6 +168,12 @@ class QueueTransport:
         assert isinstance(work.token, int), "work of another transport"
         self._unacknowledged.pop(work.token, None)
         self._note(Stage.DEAD_LETTER, work.number)
+
+    def give_up(self, work: Work) -> None:
+        self._held -= 1
+        assert isinstance(work.token, int), "work of another transport"
+        self._unacknowledged.pop(work.token, None)
+        self._note(Stage.ABANDONED, work.number)
 
     def _put(self, message: tuple[Frame, int], *, again: bool = False) -> bool:
         if self._is_full and not (again and self._settings.full != "drop-oldest"):

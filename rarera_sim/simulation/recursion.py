@@ -306,8 +306,6 @@ class _Run:
                 awake = there
             if awake != there or sleeping >= 0:
                 kernel.scale(self._world, number, awake, sleeping, at_once)
-        kernel.dispatch(self._world)
-        kernel.begin_period(self._world)
 
     def _late_after(self, now: State) -> float:
         """The wait after which an event is served last, s; 0: never. See `line.late_after`."""
@@ -373,26 +371,21 @@ class _Run:
     # The world between two decisions
 
     def _advance(self, pieces: Iterator[Chunk]) -> None:
-        kernel, state = self._kernel, self._world.state
-        self._set_stop()
+        kernel, go_on = self._kernel, self._kernel.begin
         while True:
-            why = kernel.advance(self._world, self._last, self._responses, self._late, self._departures)
+            outage = self._outages[0].at if self._outages else math.inf
+            why = go_on(self._world, outage, self._last, self._responses, self._late, self._departures, self._histogram)
+            go_on = kernel.advance
             if why == kernel.STOPPED:
-                if not self._outages or self._outages[0].at > state["stop"][0]:
-                    kernel.end_period(self._world, self._responses, self._histogram)
+                if outage > self._world.state["stop"][0]:
                     return
-                outage = self._outages.pop(0)
-                if outage.zone in self._zones:
-                    kernel.zone_down(self._world, self._zones.index(outage.zone), outage.at + outage.duration)
-                self._set_stop()
+                gone = self._outages.pop(0)
+                if gone.zone in self._zones:
+                    kernel.zone_down(self._world, self._zones.index(gone.zone), gone.at + gone.duration)
             elif why == kernel.MORE_ROOM:
                 self._responses = _grown(self._responses, 2 * len(self._responses))
             else:
                 self._take(next(pieces, None))
-
-    def _set_stop(self) -> None:
-        until = float(self._world.state["until"][0])
-        self._world.state["stop"] = min([until, *(each.at for each in self._outages[:1])])
 
     def _take(self, piece: Chunk | None) -> None:
         """More arrivals, after what waits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class ServiceTime(TypeServiceTime, frozen=True, kw_only=True):
             per_unit = (self.mean - fixed) / mean
         return np.asarray(fixed + per_unit * sizes)
 
-    def on(self, hardware: str, times: Draws, types: list[str] | NDArray[np.str_]) -> Draws:
+    def on(self, hardware: str, times: Draws, types: Sequence[str] | NDArray[np.str_]) -> Draws:
         """Times drawn for no hardware in particular, as they are on this one; its speed is counted elsewhere."""
         general = (self.hardware or {}).get(hardware, 1.0)
         factors = {name: (each.hardware or {}).get(hardware, general) for name, each in (self.types or {}).items()}
@@ -147,6 +147,19 @@ class ServiceTime(TypeServiceTime, frozen=True, kw_only=True):
             return times if general == 1.0 else times * general
         names, codes = np.unique(np.asarray(types), return_inverse=True)
         return np.asarray(times * np.array([factors.get(str(name), general) for name in names])[codes])
+
+    def factors(self, kinds: Iterable[str], types: Sequence[str] | NDArray[np.str_]) -> dict[str, list[float]]:
+        """How many times as long each event takes on kinds of hardware, those left out on which all take their time.
+
+        >>> service = ServiceTime(types={"frame": TypeServiceTime(hardware={"gpu": 0.1})})
+        >>> service.factors(["cpu", "gpu"], ["frame", "reading"])
+        {'gpu': [0.1, 1.0]}
+        """
+        if not self.hardware and not any(each.hardware for each in (self.types or {}).values()):
+            return {}
+        once = np.ones(len(types))
+        found = {kind: self.on(kind, once, types) for kind in kinds}
+        return {kind: factors.tolist() for kind, factors in found.items() if (factors != 1.0).any()}
 
     def mixed(self, shares: Mapping[str, float]) -> tuple[float, float]:
         """Mean and scv over all events, where types have these shares."""

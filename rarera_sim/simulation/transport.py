@@ -42,6 +42,14 @@ class Transport(Protocol):
         """It has failed too often: a dead letter, which nobody tries again."""
         ...
 
+    def give_up(self, work: Work) -> None:
+        """Nobody wants it any more, and nobody has begun."""
+        ...
+
+    def settle(self) -> None:
+        """Do, and tell, what was put off because nobody could see it; whoever looks at anything here asks first."""
+        ...
+
     @property
     def waiting(self) -> int:
         """Events held and not yet with a processor."""

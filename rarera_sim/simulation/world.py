@@ -7,9 +7,9 @@ sources -> channel -> queue or log -> processors -> state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from rarera_sim.simulation.quantities import Settings
 from rarera_sim.simulation.queue import QueueSettings, QueueTransport
 from rarera_sim.simulation.service_path import ServicePath
 from rarera_sim.simulation.storage import LogSettings
+from rarera_sim.simulation.vigilance import Acts, Alert, Vigilance, VigilanceSettings
 
 TransportKind = Literal["queue-at-most-once", "queue-at-least-once", "log", "direct"]
 
@@ -65,6 +66,8 @@ class System(Settings, frozen=True, kw_only=True):
         How often policies are asked.
     objective
         What is promised.
+    vigilance
+        Which behaviours are watched, and what is done about them.
     """
 
     channel: Faults = Faults()
@@ -82,6 +85,7 @@ class System(Settings, frozen=True, kw_only=True):
     prices: Prices = Prices()
     control: ControlSettings = ControlSettings()
     objective: Objective = Objective()
+    vigilance: VigilanceSettings = VigilanceSettings()
 
     @property
     def all_pools(self) -> tuple[PoolSettings, ...]:
@@ -117,6 +121,10 @@ class Watchers:
         Called when the lease of a processor ends.
     note
         Called with (stage, number, time), as `step`, with events by their number in the order of creation: cheaper.
+    notes
+        Called with (stage, numbers, times) instead of `note` where there are many: cheaper still.
+    made
+        Called with events, in order, when their sources make them.
     serve
         Called with services that took the short way, which have no steps, see `simulation.direct`.
     """
@@ -126,6 +134,8 @@ class Watchers:
     control: Callable[[Control], None] = lambda _: None
     lease: Callable[[Lease], None] = lambda _: None
     note: Callable[[str, int, float], None] | None = None
+    notes: Callable[[str, Sequence[int], Sequence[float]], None] | None = None
+    made: Callable[[Sequence[Event]], None] | None = None
     serve: Callable[[Served], None] = lambda _: None
 
 
@@ -142,6 +152,13 @@ class World:
         The log, bus and projection. A queue uses the projection alone.
     policy
         Decides how many processors there are; trained already, if it is to be.
+    keep_events
+        Without it what is acknowledged is forgotten, where nobody needs it, and `events` is empty: memory is then that
+        of the log, of what is under way and of what `Watchers` keep.
+    prompt
+        Tell watchers of everything at its moment, and not when a batch of the log is closed: slower, the same numbers.
+    factors
+        By name of the hardware: how many times as long as `services` says each event takes there, by its number.
 
     Examples
     --------
@@ -171,6 +188,10 @@ class World:
         streams: Streams,
         watchers: Watchers = Watchers(),
         env: simpy.Environment | None = None,
+        *,
+        keep_events: bool = True,
+        prompt: bool = False,
+        factors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if len(services) != len(workload):
             raise ValueError(f"services must be one per arrival, got {len(services)} for {len(workload)}")
@@ -179,8 +200,12 @@ class World:
         self._watchers = watchers
         self._services = services
         self._hears: dict[str, Callable[[int], None]] = {}
+        self._hears_all: dict[str, Callable[[Sequence[int], Sequence[float]], None]] = {}
         self.producer: Producer | None = None
         self._channel: Channel | None = None
+        # A queue's truth is what events said; the watch and the steps look events up.
+        watched = bool(system.vigilance.behaviours) or watchers.step is not untraced
+        keeps = keep_events or transport != "log" or watched
         if transport != "direct":
             self._channel = Channel(env, system.channel, streams, self._deliver, _Note(self, "channel"))
             self.producer = Producer(
@@ -190,6 +215,9 @@ class World:
                 self._channel,
                 _Note(self, "source"),
                 reliable=transport != "queue-at-most-once",
+                asked=transport == "log",
+                keep=keeps,
+                tell=watchers.made,
             )
         self.cluster = Cluster(
             env,
@@ -200,16 +228,22 @@ class World:
             watchers.capacity,
             lease=watchers.lease,
             classes=_classes(system.line, workload, streams),
+            factors=factors,
         )
-        self.transport = self._transport(system, workload, services, transport, ports)
+        # Who watches what events do, or answers to it, has to hear of it at its moment.
+        prompt = prompt or bool(system.vigilance.behaviours) or getattr(workload, "closed", None) is not None
+        self.transport = self._transport(system, workload, services, transport, ports, prompt)
         self.cluster.connect(self.transport)
         self.controller = Controller(
             env, system.control, system.objective, policy, self.cluster, self.transport, watchers.control
         )
         self._hears.update(self.controller.hears())
+        self._hears_all.update(self.controller.hears_all())
         if self.producer is not None and self.producer.closed:
             for stage in _ENDS:
                 self._hears[stage] = _Both(self._hears[stage], self.producer.ended)
+                self._hears_all.pop(stage, None)
+        self._vigilance = self._watched(system, workload, ports) if system.vigilance.behaviours else None
 
     def _transport(
         self,
@@ -218,6 +252,7 @@ class World:
         services: Sequence[float],
         transport: TransportKind,
         ports: Ports,
+        prompt: bool,
     ) -> LogTransport | QueueTransport | DirectTransport:
         env, ring = self.env, self.cluster.dispatch
         if self.producer is None or self._channel is None:
@@ -226,13 +261,37 @@ class World:
             return DirectTransport(env, self.cluster, times_of(workload), services, _Note(self, "line"), self._serve)
         made: LogTransport | QueueTransport
         if transport == "log":
-            made = LogTransport(env, system.log, ports, _Note(self, "log"), ring)
+            made = LogTransport(env, system.log, ports, self.cluster, services, _Note(self, "log"), prompt=prompt)
+            self._channel.post = made.expect
         else:
             delivery: Literal["at-most-once", "at-least-once"]
             delivery = "at-most-once" if transport == "queue-at-most-once" else "at-least-once"
             made = QueueTransport(env, system.queue, delivery, ports.projection, _Note(self, "queue"), ring)
         made.connect(self.producer, self._channel)
         return made
+
+    def _watched(self, system: System, workload: Workload, ports: Ports) -> Vigilance:
+        if self.producer is None:
+            raise BadInput("vigilance watches what events say and when they come, and needs a queue or a log")
+        acts = Acts(
+            quarantine=self.transport if isinstance(self.transport, LogTransport) else None,
+            capacity=self.controller.add_capacity,
+            fall_back=getattr(self.controller.policy, "fall_back", None),
+        )
+        append = ports.incidents.append if ports.incidents is not None else _forget
+        field = getattr(ports.projection, "field", "value")  # what the state is made of is what has to be right
+        event = self.producer.events.__getitem__
+        vigilance = Vigilance(self.env, system.vigilance, workload, field, event, acts, append)
+        for stage, hear in vigilance.hears().items():
+            before = self._hears.get(stage)
+            self._hears[stage] = hear if before is None else _Both(before, hear)
+            self._hears_all.pop(stage, None)
+        return vigilance
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """What vigilance has found so far."""
+        return self._vigilance.alerts if self._vigilance is not None else []
 
     @property
     def state(self) -> Any:
@@ -247,6 +306,7 @@ class World:
     @property
     def done(self) -> bool:
         """Every event was created, nothing travels, waits or is worked on."""
+        self.transport.settle()
         if isinstance(self.transport, DirectTransport):
             return self.transport.done and self.transport.idle
         assert self.producer is not None, "events come from somewhere"
@@ -261,8 +321,6 @@ class World:
         self._end = self.env.event()
         after(self.env, max(0.0, self._duration - self.env.now), self._look, self._duration + drain_max)
         run_until(self.env, self._end)
-        if isinstance(self.transport, DirectTransport):
-            self.transport.settle()
         return self.done
 
     def fork(self, *, policy: Scaler | None = None, watchers: Watchers = Watchers()) -> World:
@@ -298,8 +356,11 @@ class World:
         self.env._eid = count(following)
         memo: dict[int, Any] = {id(self.env._eid): count(following), id(self._services): self._services}
         # Events never change, so the copies share them.
-        memo |= {id(event): event for event in self.events}
-        for name in ("step", "capacity", "control", "lease", "note", "serve"):
+        if self.producer is not None:
+            memo |= {id(event): event for event in self.producer.made}
+        if watchers.notes is None and watchers.note is not None:
+            watchers = replace(watchers, notes=_Each(watchers.note))
+        for name in ("step", "capacity", "control", "lease", "note", "notes", "made", "serve"):
             mine, theirs = getattr(self._watchers, name), getattr(watchers, name)
             if mine is not None:
                 memo[id(mine)] = theirs if theirs is not None else _look_away
@@ -310,8 +371,7 @@ class World:
     def run_until(self, moment: float) -> None:
         """Run to a moment, to be looked at, forked or run on."""
         self.env.run(moment)
-        if isinstance(self.transport, DirectTransport):
-            self.transport.settle()
+        self.transport.settle()
 
     def _look(self, latest: float) -> None:
         if self.done or self.env.now >= latest:
@@ -330,22 +390,37 @@ class World:
 class _Note:
     """What a component calls when something happens to an event there. An object, as closures cannot be forked."""
 
-    __slots__ = ("_env", "_hears", "_tell", "_where", "_world")
+    __slots__ = ("_env", "_hears", "_hears_all", "_tell", "_tell_all", "_where", "_world")
 
     def __init__(self, world: World, where: str) -> None:
         self._world = world
         self._where = where
         self._env = world.env
         self._hears = world._hears
+        self._hears_all = world._hears_all
         self._tell = world._watchers.note or _look_away
+        self._tell_all = world._watchers.notes
         if world._watchers.step is not untraced:
-            self._tell = self._step
+            self._tell, self._tell_all = self._step, None
 
-    def __call__(self, stage: str, number: int) -> None:
+    def __call__(self, stage: str, number: int, time: float | None = None) -> None:
         hear = self._hears.get(stage)
         if hear is not None:
             hear(number)
-        self._tell(stage, number, self._env._now)
+        self._tell(stage, number, self._env._now if time is None else time)
+
+    def all(self, stage: str, numbers: Sequence[int], times: Sequence[float]) -> None:
+        hear_all = self._hears_all.get(stage)
+        if hear_all is not None:
+            hear_all(numbers, times)
+        elif (hear := self._hears.get(stage)) is not None:
+            for number in numbers:
+                hear(number)
+        if self._tell_all is not None:
+            self._tell_all(stage, numbers, times)
+        elif self._tell is not _look_away:
+            for number, time in zip(numbers, times, strict=True):
+                self._tell(stage, number, time)
 
     def _step(self, stage: str, number: int, time: float) -> None:
         world = self._world
@@ -353,6 +428,17 @@ class _Note:
             world._watchers.note(stage, number, time)
         if world.producer is not None:
             world._watchers.step(Step(time, stage, world.producer.events[number].id, self._where))
+
+
+class _Each:
+    """Tells of many events one after the other."""
+
+    def __init__(self, tell: Callable[[str, int, float], None]) -> None:
+        self._tell = tell
+
+    def __call__(self, stage: str, numbers: Sequence[int], times: Sequence[float]) -> None:
+        for number, time in zip(numbers, times, strict=True):
+            self._tell(stage, number, time)
 
 
 class _Both:
@@ -368,10 +454,22 @@ class _Both:
 
 
 # After these nothing more becomes of an event, and whoever sent it goes on.
-_ENDS = (Stage.FINISHED, Stage.MISREAD, Stage.DROPPED, Stage.UNREADABLE, Stage.REJECTED, Stage.DEAD_LETTER)
+_ENDS = (
+    Stage.FINISHED,
+    Stage.MISREAD,
+    Stage.DROPPED,
+    Stage.UNREADABLE,
+    Stage.REJECTED,
+    Stage.DEAD_LETTER,
+    Stage.ABANDONED,
+)
 
 
-def _look_away(stage: str, number: int, time: float) -> None:
+def _forget(events: list[Event]) -> None:
+    """Nobody keeps incidents."""
+
+
+def _look_away(*_: Any) -> None:
     """Nobody wants to know."""
 
 

@@ -6,17 +6,29 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from rarera_sim.core.errors import BadInput
 from rarera_sim.experiments import study
-from rarera_sim.experiments.loads import TRACES, Days, available, load_of
-from rarera_sim.experiments.study import QUICK, Job, compared, jobs_of, page_of, rows_of, run_study, write_study
+from rarera_sim.experiments.loads import TRACES, Days
+from rarera_sim.experiments.mixes import MIXES
+from rarera_sim.experiments.study import (
+    FULL,
+    OURS,
+    QUICK,
+    SHORT,
+    Job,
+    compared,
+    jobs_of,
+    jobs_of_study,
+    page_of,
+    rows_of,
+    run_study,
+    write_study,
+)
+from rarera_sim.policies import POLICIES
 
-needs_traces = pytest.mark.skipif(not available("llm"), reason="no shared/traces beside the checkout")
-TINY = replace(QUICK, tries=2, tries_after=1, steps=1, rounds=2)
+TINY = replace(QUICK, tries=2, tries_after=1, steps=2, rounds=2)
 HOURS = Days(0.0, 0.05, 0.06, 0.08)
 
 
@@ -26,62 +38,66 @@ def calendar_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(study.TRACES, "calendar", replace(TRACES["calendar"], days=HOURS))
 
 
-# Loads
-
-
-def test_the_parts_of_a_trace_follow_one_another_and_see_only_the_past() -> None:
-    tune, test = (load_of("calendar", part, days=HOURS) for part in ("tune", "test"))
-    assert tune.duration == pytest.approx(0.01 * 86_400)
-    assert test.times.min() >= 0.0
-    assert test.times.max() < test.duration
-    assert len(test.history) == int(0.06 * 86_400 // 15)
-    ending = np.histogram(tune.times, np.arange(tune.duration % 15.0, tune.duration + 1.0, 15.0))[0] / 15.0
-    assert test.history[-len(ending) :].tolist() == pytest.approx(ending.tolist())
-
-
-def test_another_seed_is_another_draw_and_the_same_one_the_same() -> None:
-    first, again, other = (load_of("calendar", "tune", seed, days=HOURS) for seed in (1, 1, 2))
-    assert np.array_equal(first.times, again.times)
-    assert np.array_equal(first.services, again.services)
-    assert len(first.times) != len(other.times)
-
-
-def test_history_ends_where_the_run_begins() -> None:
-    load = load_of("calendar", "tune", days=HOURS)
-    moments = [each.time for each in load.observations]
-    assert moments[-1] == 0.0
-    assert np.allclose(np.diff(moments), 15.0)
-
-
-@pytest.mark.parametrize("name", [name for name in TRACES if name not in ("bursty", "calendar", "nasa")])
-def test_recorded_traces_are_read(name: str) -> None:
-    if not available(name):
-        pytest.skip("no shared/traces beside the checkout")
-    load = load_of(name, "test")
-    assert len(load.times) == len(load.services) > 1000
-    assert (load.services > 0.0).all()
-    assert (load.services > load.system.objective.bound).mean() < 0.01, "no policy could keep the objective"
-
-
-def test_an_unknown_trace_is_refused() -> None:
-    with pytest.raises(BadInput, match="unknown trace 'nsa'"):
-        load_of("nsa", "tune")
-
-
 # Jobs
 
 
 @pytest.mark.usefixtures("calendar_hours")
-def test_a_job_says_what_came_of_each_setting() -> None:
-    rows = rows_of(Job("calendar", 1, "hpa", 0.01, TINY))
-    assert [row["setting"] for row in rows] == ["defaults", "tuned", "equal", "hindsight"]
+def test_a_job_says_what_came_of_each_setting_on_every_draw() -> None:
+    rows = rows_of(Job("calendar", "hpa", replace(TINY, steps=12, seeds=(1, 2)), (0.01, 0.001)))
+    settings = ["defaults", "tuned", "equal", "hindsight"]
+    found = [(row["target"], row["seed"], row["setting"]) for row in rows]
+    assert found == [(target, seed, setting) for target in (0.01, 0.001) for seed in (1, 2) for setting in settings]
     for row in rows:
-        assert row["replica_time"] == pytest.approx(sum(row["parts"]))
-        assert row["replica_time"] > 0.5 * row["lower_bound"]
+        assert row["cost"] == pytest.approx(sum(row["parts"]))
+        assert row["cost"] > 0.5 * row["lower_bound"]
         assert row["us_per_decision"] > 0.0
-    named = {row["setting"]: row for row in rows}
-    assert named["equal"]["violations"] <= 0.01
-    assert named["hindsight"]["replica_time"] <= named["equal"]["replica_time"]
+    named = {(row["target"], row["seed"], row["setting"]): row for row in rows}
+    for (target, seed, setting), row in named.items():
+        if setting == "equal":
+            assert row["violations"] <= target
+            assert named[(target, seed, "hindsight")]["cost"] <= row["cost"]
+        if setting == "tuned":
+            assert row["parameters"] == named[(target, 1, "tuned")]["parameters"], "tuned once, on the first draw"
+
+
+@pytest.mark.usefixtures("calendar_hours")
+def test_ours_is_not_tuned_but_as_everybody_finds_it() -> None:
+    rows = rows_of(Job("calendar", OURS, TINY, (0.01,)))
+    assert [row["parameters"] for row in rows if row["setting"] in ("defaults", "tuned")] == ["{}", "{}"]
+
+
+@pytest.mark.usefixtures("calendar_hours")
+def test_the_same_policy_is_tried_in_another_order_of_serving() -> None:
+    effort = replace(TINY, tries=1, tries_after=1)
+    first, last = (rows_of(Job("calendar", "erlang-c", effort, (0.01,), discipline=each)) for each in study.DISCIPLINES)
+    assert (first[0]["policy"], last[0]["policy"]) == ("erlang-c", "erlang-c + late-last")
+    assert last[0]["violations"] != first[0]["violations"]
+
+
+@pytest.mark.parametrize("mix", list(MIXES))
+@pytest.mark.usefixtures("calendar_hours")
+def test_every_mix_is_played(mix: str) -> None:
+    rows = rows_of(Job("calendar", "hpa", replace(TINY, tries=1, tries_after=1, steps=1), (0.01,), mix))
+    assert {row["mix"] for row in rows} == {mix}
+    assert all(row["cost"] > 0.0 for row in rows)
+
+
+def test_the_study_has_every_policy_in_both_orders_and_ours_in_its_own() -> None:
+    jobs = jobs_of_study(FULL)
+    plain = {job.name for job in jobs if job.trace == "calendar" and job.mix == "plain"}
+    for name in (set(POLICIES) - {"guarded", OURS}) | {"oracle"}:
+        assert {name, f"{name} + late-last"} <= plain
+    assert OURS in plain
+    assert f"{OURS} + late-last" not in plain
+    assert {job.mix for job in jobs} == set(MIXES)
+    assert len({job.key for job in jobs}) == len(jobs)
+    assert "bandit" not in {job.policy for job in jobs_of_study(SHORT)}
+
+
+def test_what_is_recorded_is_drawn_once() -> None:
+    seeds = {job.trace: job.seeds for job in jobs_of(SHORT)}
+    assert seeds["flights"] == (1,)
+    assert seeds["calendar"] == (1, 2)
 
 
 @pytest.mark.usefixtures("calendar_hours")
@@ -112,43 +128,56 @@ def test_what_was_interrupted_keeps_what_is_done(tmp_path: Path) -> None:
 
 
 def test_a_job_is_another_if_anything_about_it_changes() -> None:
-    job = Job("calendar", 1, "hpa", 0.01, TINY)
+    job = Job("calendar", "hpa", TINY, (0.01,))
     others = [
-        replace(job, seed=2),
         replace(job, policy="hpa-rate"),
-        replace(job, violations=0.001),
+        replace(job, targets=(0.001,)),
+        replace(job, mix="crashes"),
+        replace(job, discipline="late-last"),
         replace(job, effort=replace(TINY, tries=3)),
+        replace(job, effort=replace(TINY, seeds=(1, 2, 3))),
         replace(job, parameters=(("target", 0.5),)),
     ]
-    assert len({each.key for each in [job, *others]}) == 6
-    assert replace(job, effort=replace(TINY, seeds=(1, 2, 3))).key == job.key
+    assert len({each.key for each in [job, *others]}) == 8
+    assert replace(job, effort=replace(TINY, left_out=("peak",))).key == job.key
 
 
 # What the rows say
 
 
-def row(policy: str, setting: str, parts: list[float], violations: float = 0.009) -> dict:
+def row(policy: str, setting: str, parts: list[float], violations: float = 0.009, **other) -> dict:
     return {
         "trace": "calendar",
+        "mix": "plain",
         "seed": 1,
         "policy": policy,
+        "fixed": "{}",
         "target": 0.01,
         "setting": setting,
         "parameters": "{}",
-        "replica_time": sum(parts),
-        "lower_bound": 80.0,
+        "cost": sum(parts),
+        "lower_bound": 30.0,
         "violations": violations,
+        "close": True,
         "late_minutes": 0.02,
         "launches": 7,
         "us_per_decision": 12.0,
         "parts": parts,
-    }
+    } | other
+
+
+PLAN = row("oracle", "plan", [10.0, 10.0, 10.0, 10.0])
+SETTINGS = ("defaults", "tuned", "equal", "hindsight")
 
 
 def rows_with(**policies: tuple[list[float], float]) -> pl.DataFrame:
-    rows = [row("oracle", "plan", [10.0, 10.0, 10.0, 10.0])]
+    rows = [PLAN]
     for name, (parts, violations) in policies.items():
-        rows += [row(name, setting, parts, violations) for setting in ("defaults", "tuned", "equal", "hindsight")]
+        rows += [row(name, setting, parts, violations) for setting in SETTINGS]
+    return frame(rows)
+
+
+def frame(rows: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=study._SCHEMA, orient="row")
 
 
@@ -157,9 +186,15 @@ def near(rows: pl.DataFrame) -> set[str]:
 
 
 def test_costs_are_multiples_of_the_plan() -> None:
-    table = compared(rows_with(ours=([20.0, 20.0, 20.0, 20.0], 0.009)))
+    table = compared(rows_with(ours=([20.0, 20.0, 20.0, 20.0], 0.009))).filter(policy="ours")
     assert table["multiple"].to_list() == [2.0] * 4
     assert table["low"].to_list() == [2.0] * 4
+
+
+def test_under_faults_costs_are_multiples_of_the_plan_that_meets_none() -> None:
+    with_faults = row("ours", "equal", [30.0] * 4, mix="crashes")
+    table = compared(frame([PLAN, with_faults]))
+    assert table.filter(mix="crashes")["multiple"].to_list() == [3.0]
 
 
 def test_no_winner_is_declared_inside_the_noise() -> None:
@@ -167,6 +202,13 @@ def test_no_winner_is_declared_inside_the_noise() -> None:
     assert near(noisy) == {"ours", "theirs"}
     clear = rows_with(ours=([20.0, 22.0, 19.0, 21.0], 0.009), theirs=([25.0, 27.0, 24.0, 26.0], 0.009))
     assert near(clear) == {"ours"}
+
+
+def test_on_stretches_that_one_has_not_it_wins_nothing() -> None:
+    other_plan = row("oracle", "plan", [10.0] * 4, seed=2)
+    theirs = [row("theirs", "equal", [20.0] * 4, seed=1), row("theirs", "equal", [90.0] * 4, seed=2)]
+    ours = row("ours", "equal", [20.0] * 4, seed=1)
+    assert near(frame([PLAN, other_plan, *theirs, ours])) == {"ours", "theirs"}
 
 
 def test_who_violates_wins_nothing() -> None:
@@ -180,12 +222,32 @@ def test_the_page_shows_every_policy_and_brackets_what_violates() -> None:
     assert page.startswith("# Scheduling policies against the oracle\n")
 
 
-@needs_traces
+def test_the_page_says_who_did_not_come_near_equal_violations() -> None:
+    page = page_of(frame([PLAN, *(row("steps", setting, [20.0] * 4, close=False) for setting in SETTINGS)]), QUICK)
+    assert "| steps | **2.00~** |" in page
+
+
+def test_the_page_shows_regret_mixes_and_what_each_part_of_ours_buys() -> None:
+    rows = [PLAN, row("oracle + late-last", "plan", [9.0] * 4), row("oracle", "plan", [10.0] * 4, target=0.001)]
+    rows += [row("oracle", "plan", [10.0] * 4, trace="bursty")]
+    for name, cost in ((OURS, 15.0), ("hpa + late-last", 20.0)):
+        for setting in SETTINGS:
+            rows += [row(name, setting, [cost] * 4), row(name, setting, [2.0 * cost] * 4, target=0.001)]
+            rows += [row(name, setting, [cost + 1.0] * 4, mix="crashes")]
+    fixed = {"fixed": '{"calendar":false}'}
+    rows += [row(f"{OURS}, no calendar", setting, [18.0] * 4, **fixed) for setting in SETTINGS]
+    page = page_of(frame(rows), QUICK)
+    print(page)
+    assert "one that serves late events last 0.90 of that" in page
+    assert "| hpa + late-last | 2.00 | 4.00 | +33% |" in page
+    assert "| rarera | **1.60** |" in page.partition("## Mixes")[2]
+    assert "| rarera, no calendar | 1.80 | 0.90% | 1.80 |" in page.partition("## What each part")[2]
+    assert "rarera, no calendar" not in page.partition("## Mixes")[0], "what is crippled is no rival"
+
+
 @pytest.mark.usefixtures("calendar_hours")
 def test_the_page_is_written_from_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "STUDY_TRACES", ("calendar",))
-    monkeypatch.setattr(study, "TARGETS", (0.01,))
-    monkeypatch.setattr(study, "POLICIES", {"fixed": None})
-    monkeypatch.setattr(study.os, "cpu_count", lambda: 0)
-    write_study(tmp_path / "scheduling.md", tmp_path / "kept", TINY)
+    jobs = jobs_of(TINY, traces=("calendar",), policies=("fixed",), targets=(0.01,))
+    monkeypatch.setattr(study, "jobs_of_study", lambda _: jobs)
+    write_study(tmp_path / "scheduling.md", tmp_path / "kept", TINY, workers=0)
     assert "## calendar, 1.0% beyond 2 s" in (tmp_path / "scheduling.md").read_text()

@@ -257,7 +257,7 @@ def test_the_oracle_is_drawn_as_a_point_or_as_a_line():
 
 def test_regret_draws_what_a_study_found(tmp_path):
     effort = Effort(0.25, 1 / 24, 1 / 24, tries=1, tries_after=1, steps=1, rounds=1, seeds=(1,))
-    jobs = [Job("calendar", 1, name, 0.05, effort) for name in ("oracle", "erlang-c", "square-root")]
+    jobs = [Job("calendar", name, effort, (0.05,)) for name in ("oracle", "erlang-c", "square-root")]
     study = held_against_the_oracle(run_study(jobs, tmp_path, workers=0))
     figure = regret(study)
     drawn = {name: x for trace in figure.data for name, x in zip(trace.y, trace.x, strict=True)}

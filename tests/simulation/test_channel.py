@@ -44,7 +44,7 @@ class Carried:
             faults,
             Streams(seed),
             lambda arrived: self.arrived.append((env.now, *arrived)),
-            lambda stage, number: self.notes.append((stage, number)),
+            lambda stage, number, _: self.notes.append((stage, number)),
         )
 
         def send(number: int) -> None:
