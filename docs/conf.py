@@ -130,8 +130,14 @@ def _table(rows: list[str]) -> list[str]:
     return [*lines, ""]
 
 
+def skip(_: object, __: str, ___: str, member: object, skipped: bool, ____: object) -> bool | None:
+    """Fields of named tuples say what they are in the class's docstring, and nothing in their own."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else skipped or None
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", read_notebook)
     app.connect("autodoc-process-docstring", read_docstring, priority=400)
+    app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", write_plotly)

@@ -421,7 +421,7 @@ def _check(scenario: Scenario, place: str) -> None:
         if problem:
             raise BadInput(f"{place}: {name}.{problem}")
     control = scenario.control
-    if control.replicas_min > control.replicas_max:
+    if control.replicas_min > control.replicas_max > 0:
         raise BadInput(
             f"{place}: control.replicas_min is {control.replicas_min}, more than replicas_max, {control.replicas_max}"
         )

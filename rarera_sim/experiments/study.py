@@ -28,6 +28,7 @@ from hashlib import sha256
 from importlib.metadata import version as version_of
 from multiprocessing import get_context
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import msgspec.structs
@@ -38,6 +39,7 @@ import polars as pl
 from rarera_sim.experiments.loads import TRACES, Load, Part, available, load_of
 from rarera_sim.experiments.mixes import MIXES, Driven
 from rarera_sim.experiments.oracle import lower_bound, oracle
+from rarera_sim.experiments.situations import Contender
 from rarera_sim.experiments.statistics import mean_interval, paired_interval
 from rarera_sim.experiments.tuning import NEAR, Limits, Lost, Try, best_of, equalise, place_of, tune
 from rarera_sim.policies import POLICIES, parameters_of, tunable
@@ -94,7 +96,7 @@ SHORT = Effort(
     learn_days=2.0,
     tune_days=1.0,
     test_days=2.0,
-    tries=12,
+    tries=20,
     tries_after=4,
     tries_slow=4,
     steps=6,
@@ -676,8 +678,8 @@ same share of late events (`rarera_sim.experiments.oracle`). Start-up 60 s and b
 head-room moved until just the allowed share is late, so that costs compare; late minutes, launches and time are of this
 one. *hindsight*: tuned on the test days themselves. *defaults*: as a user finds it. A multiple in brackets did not keep
 the share; one with a tilde kept more than it had to, as what the policy decides moves in steps or its head-room ends.
-**Bold**: no policy of the table is cheaper at equal
-violations beyond the noise (paired by stretches of the test days, 95 %): several may be, and then none has won.
+**Bold**: no policy of the table is cheaper at equal violations beyond the noise (paired by stretches of the test days,
+95 %): several may be, and then none has won.
 
 *+ late-last*: the same policy, tuned anew, with waiting events served in another order: first those that can still be
 in time, then those that are late already (`rarera_sim.simulation.line`). `rarera` chooses the order itself, and chooses
@@ -709,15 +711,23 @@ def page_of(rows: pl.DataFrame, effort: Effort, pictures: Sequence[str] = ()) ->
         "",
         *_ABOUT,
         "",
-        f"Effort: {effort.tries} evaluations per tuning on at most {effort.tune_days:g} days ({slow}), "
-        f"{effort.tries_after} in hindsight, {effort.test_days:g} test days at most, over all draws "
-        f"({', '.join(map(str, effort.seeds))}) where arrivals are drawn.",
+        *wrap(
+            f"Effort: {effort.tries} evaluations per tuning on {effort.tune_days:g} days ({slow}), "
+            f"{effort.tries_after} in hindsight, and at most {effort.steps} on the way to equal violations; "
+            f"{effort.test_days:g} test days, which are those of draws {', '.join(map(str, effort.seeds))} together "
+            "where arrivals are drawn. Where a day is played faster, all days are tuned and tested on.",
+            width=120,
+        ),
         *_left_out(plain, effort),
         "",
         *_regrets(plain),
         *pictures,
     ]
     for (trace, target), part in plain.group_by("trace", "target", maintain_order=True):
+        named = {(row["policy"], row["setting"]): row for row in part.iter_rows(named=True)}
+        equal = [row for (_, setting), row in named.items() if setting == "equal"]
+        if not equal:
+            continue
         of_plan = (pl.col("setting") == "plan") & (pl.col("policy") == "oracle") & (pl.col("mix") == "plain")
         plan = rows.filter(of_plan & (pl.col("trace") == trace) & (pl.col("target") == target))
         known = TRACES[str(trace)]
@@ -725,14 +735,15 @@ def page_of(rows: pl.DataFrame, effort: Effort, pictures: Sequence[str] = ()) ->
         lines += [
             f"## {trace}, {float(str(target)):.1%} beyond {known.bound:g} s",
             "",
-            f"{known.about[:1].upper()}{known.about[1:]}. The plan costs {over:.2f} times the work alone"
-            f"{_late_last_plan(part)}.",
+            *wrap(
+                f"{known.about[:1].upper()}{known.about[1:]}. The plan costs {over:.2f} times the work alone"
+                f"{_late_last_plan(part)}.",
+                width=120,
+            ),
             "",
             "| policy | equal | 95 % | tuned | late | hindsight | defaults | late minutes | launches | us/decision |",
             "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
-        named = {(row["policy"], row["setting"]): row for row in part.iter_rows(named=True)}
-        equal = [row for (_, setting), row in named.items() if setting == "equal"]
         for row in sorted(equal, key=_rank):
             tuned, defaults = named[(row["policy"], "tuned")], named[(row["policy"], "defaults")]
             interval = "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
@@ -798,7 +809,7 @@ def _mixes(table: pl.DataFrame) -> Iterator[str]:
     about = " ".join(f"*{name}*: {MIXES[name].about}." for name in names)
     yield "## Mixes of faults and hardware"
     yield ""
-    yield from _ABOUT_MIXES.format(target=MIX_TARGET, about=about).splitlines()
+    yield from wrap(_ABOUT_MIXES.format(target=MIX_TARGET, about=about), width=120)
     yield ""
     for (trace,), part in mixes.group_by("trace", maintain_order=True):
         yield f"### {trace}"
@@ -860,6 +871,23 @@ def _marked(row: Mapping[str, Any]) -> str:
     return f"**{text}**" if row["near"] else text
 
 
+def rival_of(rows: pl.DataFrame, trace: str) -> Contender | None:
+    """The best baseline of a trace at the usual share, with the setting that it has at equal violations."""
+    table = compared(rows).filter(trace=trace, mix="plain", fixed="{}", target=MIX_TARGET, setting="equal", keeps=True)
+    others = table.filter(pl.col("policy") != OURS).sort("multiple", "policy")
+    if not others.height:
+        return None
+    name = others["policy"][0]
+    policy, _, discipline = name.partition(" + ")
+    found = rows.filter(trace=trace, mix="plain", target=MIX_TARGET, setting="equal", policy=name)
+    parameters = orjson.loads(found.sort("seed")["parameters"][0])
+    factor = parameters.pop("factor", 1.0)
+    return Contender(name, policy, parameters, discipline or None, factor)
+
+
+Draw = Callable[[pl.DataFrame], Sequence[str]]
+
+
 def write_study(
     path: Path,
     folder: Path,
@@ -867,7 +895,14 @@ def write_study(
     *,
     workers: int | None = None,
     progress: Progress = lambda *_: None,
+    draw: Draw = lambda _: (),
 ) -> None:
-    """Do the study, or what is left of it, and write docs/scheduling.md: what `make study` calls."""
+    """Do the study, or what is left of it, and write docs/scheduling.md: what `make study` calls.
+
+    Parameters
+    ----------
+    draw
+        Makes pictures of the rows, and gives the lines that show them.
+    """
     rows = run_study(jobs_of_study(effort), folder, workers=workers, progress=progress)
-    path.write_text(page_of(rows, effort), encoding="utf-8")
+    path.write_text(page_of(rows, effort, draw(rows)), encoding="utf-8")

@@ -12,6 +12,7 @@ from rarera_sim.learning.services import StartUp
 _DAY = 86_400.0
 _HALF_LIFE = 30.0 * _DAY  # of exposure to blows
 _BLOW = 0.5  # of the spot replicas, gone in one period: more than chance takes from each alone
+_CALM_LOOKS = 20  # after which a time without losses is written down
 _OVERDUE = 2.0  # times what nearly all starts have taken
 
 
@@ -67,6 +68,10 @@ class Fleet:
         self.outages = GammaRate(1.0, 30.0 * _DAY, _HALF_LIFE)
         self.blows = GammaRate(1.0, _DAY, _HALF_LIFE)
         self.gone: set[str] = set()  # zones
+        self._calm = self._calm_spot = self._calm_time = 0.0  # exposure without losses that is not written down yet
+        self._calm_zones = 0.0
+        self._looks = 0
+        self._lasting: dict[tuple[bool, float], float] = {}
         self._starts: dict[str, StartUp] = {}
         self._open: dict[str, list[list[float]]] = {}  # by pool: when asked for, and how many have not come
         self._before: dict[str, Count] = {}
@@ -104,33 +109,50 @@ class Fleet:
 
     def lasting(self, spot: bool, start_up: float) -> float:
         """Share of the time that a replica which was asked for is there, if it is replaced as soon as it is missed."""
-        missed = (start_up + self.period) * (self.crashes.failures.mean + spot * self.interruptions.mean)
-        return 1.0 / (1.0 + missed)
+        known = self._lasting.get((spot, start_up))
+        if known is None:
+            missed = (start_up + self.period) * (self.crashes.failures.mean + spot * self.interruptions.mean)
+            known = self._lasting[(spot, start_up)] = 1.0 / (1.0 + missed)
+        return known
 
     def _learn_losses(self, now: Mapping[str, Count], passed: float, crashed: int, interrupted: int) -> None:
-        before = self._before
-        known = [(before[name], each) for name, each in now.items() if name in before]
+        zones = len({each.zone for each in now.values()}) if len(now) > 1 else 1
+        self._calm_time += passed
+        self._calm_zones += passed * zones
+        for each in now.values():
+            self._calm += passed * each.ready
+            if each.spot:
+                self._calm_spot += passed * each.ready
+        self._looks += 1
+        if self.gone:
+            self.gone -= {each.zone for each in now.values() if each.ready > 0}
+        if crashed or interrupted or self._looks % _CALM_LOOKS == 0:
+            self._write_down(now, crashed, interrupted)
+
+    def _write_down(self, now: Mapping[str, Count], crashed: int, interrupted: int) -> None:
+        known = [(self._before[name], each) for name, each in now.items() if name in self._before]
         zones = {each.zone for each in now.values()}
         struck: set[str] = set()
-        for zone in zones:
+        for zone in zones if crashed and len(zones) > 1 else ():
             then, later = (sum(pair[place].ready for pair in known if pair[place].zone == zone) for place in (0, 1))
-            if later > 0:
-                self.gone.discard(zone)
-            elif then > 0 and crashed >= then and len(zones) > 1:
+            if then > 0 and later == 0 and crashed >= then:
                 struck.add(zone)
         self.gone |= struck
         alone = crashed - sum(then.ready for then, _ in known if then.zone in struck)
-        self.crashes.learn_period(passed * sum(each.ready for each in now.values()), max(0, alone))
-        self.outages.learn_one(len(struck), passed * len(zones))
-        spot = sum(then.ready for then, _ in known if then.spot)
-        if spot:
+        self.crashes.learn_period(self._calm, max(0, alone))
+        self.outages.learn_one(len(struck), self._calm_zones)
+        if self._calm_spot or interrupted:
+            spot = sum(then.ready for then, _ in known if then.spot)
             blow = interrupted >= max(2.0, _BLOW * spot)
-            self.blows.learn_one(float(blow), passed)
-            if not blow:
-                self.interruptions.learn_one(interrupted, passed * spot)
+            self.blows.learn_one(float(blow), self._calm_time)
+            self.interruptions.learn_one(0.0 if blow else interrupted, self._calm_spot)
+        self._calm = self._calm_spot = self._calm_time = self._calm_zones = 0.0
+        self._lasting.clear()
 
     def _follow(self, each: Count, before: Count | None, asked: float, time: float) -> None:
         waiting = self._open.setdefault(each.name, [])
+        if not waiting and not each.pending:
+            return
         missing = sum(count for _, count in waiting) - each.pending
         if missing < 0:
             waiting.append([asked, -missing])

@@ -456,7 +456,7 @@ class PeakForecaster:
             cells[cell + 1] += 0.2
         for row in rows:
             seen[row] += 1.0
-        if seen[rows[0]] % 64 == 0:
+        if seen[rows[0]] % 256 == 0:
             self._fade()
 
     def _fade(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from rarera_sim.learning.fleets import Count, Fleet
@@ -14,6 +16,7 @@ from rarera_sim.policies.staffing import Limits
 _TOO_LITTLE = 0.02  # of a replica: what is missing less is not worth one
 _SAME = 0.01  # prices that differ by less are the same
 _BLOW_SHARE = 0.25  # of what may be late, that blows to spot replicas may cost
+_PERIODS_MAX = 400  # in which a slow kind has to have earned its start
 _UNEVEN = 0.25  # of a kind's work, by which the fullest zone may exceed the emptiest
 
 
@@ -110,11 +113,14 @@ class Placement:
         self.period = period
         self.ahead = ahead
         self.share = share
-        self._needed: list[float] = []  # of the last hour or so
+        self._needed: deque[float] = deque(maxlen=_PERIODS_MAX)  # work, in the last hour or so
         self._settling: dict[str, int] = {}  # asked for only to sleep
+        self._settling_next: dict[str, int] = {}
+        self._decided = True
 
     def observe(self, observation: Observation) -> None:
         """Learn of the pools."""
+        self._decided, self._settling = False, self._settling_next
         counts = [_count(each) for each in observation.pools]
         self.fleet.learn(observation.time, counts, crashed=observation.crashed, interrupted=observation.interrupted)
 
@@ -130,7 +136,9 @@ class Placement:
         price
             Of a late event, in units of what capacity costs.
         """
-        self._needed = [*self._needed[-_PERIODS_MAX:], wanted.least]
+        if not self._decided:  # whoever asks twice hears the same
+            self._needed.append(wanted.least)
+            self._decided = True
         kinds = self._kinds(pools, sleep=wanted.kept_least > 0.0)
         cheap = sorted(kinds, key=lambda kind: kind.cost)
         self._wake(cheap, wanted.least)
@@ -142,19 +150,20 @@ class Placement:
 
     def state(self) -> dict[str, Any]:
         """What it has learned, as JSON can hold it."""
-        return {"fleet": self.fleet.state(), "needed": list(self._needed), "settling": dict(self._settling)}
+        return {"fleet": self.fleet.state(), "needed": list(self._needed), "settling": dict(self._settling_next)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
         self.fleet.restore(state["fleet"])
-        self._needed = [float(each) for each in state["needed"]]
-        self._settling = {str(name): int(count) for name, count in state["settling"].items()}
+        self._needed.extend(float(each) for each in state["needed"])
+        self._settling_next = {str(name): int(count) for name, count in state["settling"].items()}
 
     # What is there
 
     def _kinds(self, pools: Sequence[Pool], *, sleep: bool) -> list[_Kind]:
-        zones = {pool.zone for pool in pools}
-        gone = self.fleet.gone & zones if self.fleet.gone < zones else set()
+        gone = self.fleet.gone
+        if gone and gone >= {pool.zone for pool in pools}:
+            gone = set()  # there is nowhere else
         return [self._kind(pool, gone=pool.zone in gone, sleep=sleep) for pool in pools]
 
     def _kind(self, pool: Pool, *, gone: bool, sleep: bool) -> _Kind:
@@ -188,6 +197,11 @@ class Placement:
 
     def _fill(self, kinds: Sequence[_Kind], least: float, price: float) -> None:
         """Ask for what is missing, of the cheapest that there is."""
+        if len(kinds) == 1:
+            (only,) = kinds
+            missing = math.ceil((least - only.awake * only.work) / only.work - _TOO_LITTLE)
+            only.awake += max(0, min(missing, only.room - only.awake))
+            return
         left = least
         spot = self._spot_share(kinds) * least
         dearest = max((kind.cost for kind in kinds if not kind.slow), default=math.inf)
@@ -223,7 +237,9 @@ class Placement:
         if not kind.cost < dearest < math.inf:
             return 0.0 if dearest < math.inf else math.inf
         periods = math.ceil(kind.pool.start_up * (1.0 + kind.cost / (dearest - kind.cost)) / self.period)
-        return min(self._needed[-periods:]) if periods <= len(self._needed) else 0.0
+        if periods > len(self._needed):
+            return 0.0
+        return min(islice(reversed(self._needed), periods))
 
     def _even_out(self, group: Sequence[_Kind], have: float) -> None:
         """Move towards the emptiest zone: one is asked for there, and the fullest gives one back when it is ready."""
@@ -239,6 +255,8 @@ class Placement:
     def _give_back(self, kinds: Sequence[_Kind], most: float) -> None:
         """What is too much goes, the dearest first; who is not ready yet before who works."""
         excess = _work(kinds) - most
+        if excess <= 0.0:
+            return
         ready = sum([min(kind.awake, kind.pool.ready) * kind.work for kind in kinds if kind.there])
         while excess > 0.0:
             chosen = max(
@@ -275,6 +293,7 @@ class Placement:
         if not able:
             return {}
         awake, asleep = _work(kinds), {}
+        self._settling_next = {}
         settling = {kind.pool.name: min(self._settling.get(kind.pool.name, 0), kind.pool.pending) for kind in able}
         for kind in sorted(able, key=lambda kind: (kind.pool.price_asleep_per_hour / kind.work, kind.pool.name)):
             name = kind.pool.name
@@ -282,7 +301,7 @@ class Placement:
             have = kind.asleep + settling[name] - min(kind.asleep, kind.awake - kind.there)
             least, most = (math.ceil(max(0.0, each - awake) / kind.work - _TOO_LITTLE) for each in wanted[2:])
             asleep[name] = max(0, min(max(have, least), most, kind.room - kind.awake))
-            self._settling[name] = max(0, asleep[name] - max(0, have - settling[name]))
+            self._settling_next[name] = max(0, asleep[name] - max(0, have - settling[name]))
             awake += asleep[name] * kind.work
         return asleep
 
@@ -292,9 +311,6 @@ class Placement:
         many = ", ".join(f"{kind.awake + kind.hidden} {kind.pool.name}" for kind in kinds if kind.awake + kind.hidden)
         gone = sorted(self.fleet.gone & {kind.pool.zone for kind in kinds})
         return many + (f", zone {' and '.join(gone)} gone" if gone else "")
-
-
-_PERIODS_MAX = 400
 
 
 def _count(pool: Pool) -> Count:

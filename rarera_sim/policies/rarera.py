@@ -222,7 +222,8 @@ class Rarera:
             excused = min(float(late), self._excused() * observation.finished)
             self.budget.book(observation.finished, late, self._daily_rate * self.surroundings.day, excused=excused)
             self.rehearsals[last].compare(late - excused, self._price)
-            if not (observation.backlog or self._backlog or observation.utilisation > _QUIET_UTILISATION):
+            quiet = 0.0 < observation.utilisation < _QUIET_UTILISATION  # 0: nobody has measured it, or nobody came
+            if quiet and not (observation.backlog or self._backlog):
                 self._quiet_finished += observation.finished
                 self._quiet_late += observation.late
         self._backlog = observation.backlog

@@ -228,9 +228,7 @@ class Cluster:
     @property
     def in_service(self) -> int:
         """Events that processors work on."""
-        if self._lane is not None:
-            return len(self._under_way())
-        return self._in_service
+        return self.work_now()[0]
 
     @property
     def waiting(self) -> int:
@@ -250,12 +248,14 @@ class Cluster:
     @property
     def busy_time(self) -> float:
         """Seconds that threads have worked until now; of services under way, the part that has passed."""
-        now = self._env._now
-        return self.finished_time + self._broken_time + sum([now - since for since in self._under_way()])
+        return self.work_now()[1]
 
-    def _under_way(self) -> list[float]:
-        """When each service that is not finished began."""
-        return [job.since for each in self._processors.values() if each.jobs for job in each.jobs]
+    def work_now(self) -> tuple[int, float]:
+        """`in_service` and `busy_time`, for which all processors are looked at once."""
+        now = self._env._now
+        passed = [now - job.since for each in self._processors.values() if each.jobs for job in each.jobs]
+        in_service = self._in_service if self._lane is None else len(passed)
+        return in_service, self.finished_time + self._broken_time + sum(passed)
 
     @property
     def running_time(self) -> float:

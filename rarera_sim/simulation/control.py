@@ -18,7 +18,7 @@ from rarera_sim.simulation.direct import DirectTransport, Served
 from rarera_sim.simulation.kernel import after
 from rarera_sim.simulation.line import late_after
 from rarera_sim.simulation.processor import State
-from rarera_sim.simulation.quantities import Count, PositiveSeconds, Quantile, Seconds, Settings
+from rarera_sim.simulation.quantities import Count, CountOrNone, PositiveSeconds, Quantile, Seconds, Settings
 from rarera_sim.simulation.transport import Transport
 
 
@@ -30,7 +30,7 @@ class ControlSettings(Settings, frozen=True, kw_only=True):
     period
         Seconds between decisions.
     replicas_min, replicas_max
-        Fewest and most replicas awake, whatever a policy wants.
+        Fewest and most replicas awake, whatever a policy wants; the most wins.
     alarm
         Response time in seconds at which an alarm goes off: `alarm_replicas` more are started at once, the policy
         unasked, and kept for `alarm_hold` seconds. None: there is no alarm.
@@ -40,7 +40,7 @@ class ControlSettings(Settings, frozen=True, kw_only=True):
 
     period: PositiveSeconds = 15.0
     replicas_min: Count = 1
-    replicas_max: Count = 100
+    replicas_max: CountOrNone = 100
     alarm: PositiveSeconds | None = None
     alarm_replicas: Count = 1
     alarm_hold: Seconds = 300.0
@@ -255,7 +255,8 @@ class Controller:
 
     def _within(self, wanted: dict[str, int]) -> dict[str, int]:
         """The same, neither more nor fewer in all than the limits allow, nor than a pool has."""
-        least, most = self._settings.replicas_min, self._settings.replicas_max
+        most = self._settings.replicas_max
+        least = min(self._settings.replicas_min, most)
         if self._env.now < self._floor_until:
             least = min(most, max(least, self._floor))
         allowed: dict[str, int] = {}
@@ -311,13 +312,14 @@ class Controller:
         cluster, period = self._cluster, self._settings.period
         if self._direct is not None:
             self._received, self._received_sum = self._direct.received()
+        in_service, busy_time = cluster.work_now()
         totals = _Totals(
             self._received,
             cluster.finished,
             cluster.finished_time,
             cluster.finished_work,
             cluster.squares,
-            cluster.busy_time,
+            busy_time,
             cluster.running_time,
             cluster.failed,
             cluster.interrupted,
@@ -339,7 +341,7 @@ class Controller:
             replicas=cluster.ready,
             # A crashed processor is being started again: for a policy it is one that is still to come.
             pending=cluster.starting + cluster.down,
-            in_service=cluster.in_service,
+            in_service=in_service,
             utilisation=min(1.0, new.busy / new.running) if new.running > 0.0 else 0.0,
             time=self._env.now,
             response_quantile=_quantile(np.sort(responses), self._objective.quantile) if count else None,

@@ -19,7 +19,8 @@ FACTS = Surroundings(bound=2.0, service_rate=5.0, day=3600.0)
 
 
 def seen(rate: float = 60.0, step: int = 1, **more: object) -> Observation:
-    known = {"backlog": 0, "replicas": 15, "time": 15.0 * step, "finished": round(15.0 * rate), **more}
+    known = {"backlog": 0, "replicas": 15, "time": 15.0 * step, **more}
+    known.setdefault("finished", round(15.0 * rate) if rate == rate else 0)
     return Observation(rate, 5.0, **known)  # type: ignore[arg-type]
 
 
@@ -98,14 +99,56 @@ def test_capacity_is_kept_where_it_would_nearly_be_asked_for() -> None:
 
 
 def test_a_small_system_has_what_single_services_need() -> None:
-    policy = Rarera(Surroundings(bound=1.0, service_rate=2.0))
-    for step in range(1, 60):
-        policy.observe(Observation(2.0, 2.0, backlog=0, replicas=3, time=15.0 * step))
-    decision = policy.decide()
-    erlang = make_policy("erlang-c", bound=1.0, service_rate=2.0)
-    erlang.observe(Observation(2.0, 2.0, backlog=0, replicas=3, time=15.0))
-    assert decision.replicas >= erlang.decide().replicas
-    assert decision.reason.endswith(", the fewest for single services.")
+    wanted = []
+    for bound in (1.0, 10.0):
+        policy = Rarera(Surroundings(bound=bound, service_rate=2.0))
+        for step in range(1, 60):
+            policy.observe(Observation(2.0, 2.0, backlog=0, replicas=3, time=15.0 * step))
+        wanted.append(policy.decide().replicas)
+        assert policy.decide().reason.endswith(", the fewest for single services.")
+    # A load of 1, whose services may wait an eighth of a second, or 9 s.
+    assert wanted == [4, 2]
+
+
+def blamed(late: int, utilisation: float) -> float:
+    policy = taught(Rarera(FACTS))
+    for step in range(241, 361):
+        policy.decide()
+        policy.observe(seen(step=step, late=late, utilisation=utilisation))
+    return policy.budget.debt
+
+
+def test_what_service_alone_makes_late_is_nobodys_fault() -> None:
+    assert blamed(40, utilisation=0.9) > 1.0
+    assert blamed(40, utilisation=0.5) < 0.0
+    # Within what is allowed it is: the rest has to be the less late.
+    assert blamed(5, utilisation=0.5) == blamed(5, utilisation=0.9)
+
+
+# Where it sees nothing
+
+
+def test_without_a_rate_it_goes_by_how_busy_replicas_are() -> None:
+    policy = taught(Rarera(FACTS), utilisation=0.8)
+    usual = policy.decide().replicas
+    for step in range(241, 246):
+        policy.observe(seen(math.nan, step, replicas=usual, utilisation=0.9))
+    assert (
+        policy.decide().reason == f"No arrival rate for 75 s, so by how busy they are, 90 %: {math.ceil(usual * 1.5)}."
+    )
+    policy.observe(seen(math.nan, 246, replicas=usual, utilisation=math.nan))
+    assert policy.decide().replicas == usual
+    policy.observe(seen(60.0, 247))
+    assert policy.decide().reason.startswith("Up to ")
+
+
+def test_a_clock_that_is_set_and_periods_that_are_missing_move_it_little() -> None:
+    usual = taught(Rarera(FACTS)).decide().replicas
+    for time in (-1e6, 1e7, 3600.0, 3700.0):
+        policy = taught(Rarera(FACTS))
+        for step in range(3):
+            policy.observe(replace(seen(60.0), time=time + 15.0 * step))
+        assert abs(policy.decide().replicas - usual) <= 2
 
 
 # Saving

@@ -36,6 +36,7 @@ from rarera_sim.reports.figures.look import (
 )
 from rarera_sim.reports.figures.models import theory_against_model, tornado
 from rarera_sim.reports.figures.money import cost_against_p99, cost_and_energy, pareto_front, regret
+from rarera_sim.reports.figures.policies import behaviour_in_situations, lateness_and_cost
 from rarera_sim.reports.figures.response import (
     latency_breakdown,
     latency_quantiles,
@@ -84,6 +85,7 @@ __all__ = [
     "anomaly_timeline",
     "availability_timeline",
     "backlog_and_replicas",
+    "behaviour_in_situations",
     "causation_tree",
     "cost_against_p99",
     "cost_and_energy",
@@ -91,6 +93,7 @@ __all__ = [
     "funnel",
     "latency_breakdown",
     "latency_quantiles",
+    "lateness_and_cost",
     "looks",
     "pareto_front",
     "regret",

@@ -14,7 +14,7 @@ from rarera_sim.core.errors import BadInput
 from rarera_sim.reports import Compared
 from rarera_sim.reports.figures import INK, TEMPLATE, VERMILION, looks
 from rarera_sim.reports.panels.live import keep
-from rarera_sim.reports.panels.look import Panel, escaped, status, table
+from rarera_sim.reports.panels.look import OWN_WIDTH, Panel, escaped, status, table
 from rarera_sim.reports.tables import estimate, written
 
 # measure -> (what it is called, factor to the unit, whether less is better)
@@ -25,6 +25,18 @@ AGAINST: dict[str, tuple[str, float, bool]] = {
     "lost": ("events lost", 1.0, True),
 }
 DIFFERENCES = {"cost": ("cost [USD]", 1.0), "p99_s": ("p99 [s]", 1.0), "on_time": ("on time [%]", 100.0)}
+
+# Of the table of single runs: measure -> heading.
+COLUMNS = {
+    "configuration": "configuration",
+    "replication": "replication",
+    "seed": "seed",
+    "cost": "cost [USD]",
+    "p99_s": "p99 [s]",
+    "on_time": "on time [%]",
+    "lost": "lost",
+    "digest": "digest",
+}
 
 
 def compare_explorer(comparison: Compared) -> CompareExplorer:
@@ -73,6 +85,7 @@ class CompareExplorer(Panel):
             options=[(AGAINST[name][0], name) for name in possible],
             description="cost against",
             style={"description_width": "auto"},
+            layout=OWN_WIDTH,
         )
         self.chosen = widgets.SelectMultiple(
             options=self._names,
@@ -220,10 +233,9 @@ class CompareExplorer(Panel):
 
     def _runs_html(self, names: list[str]) -> str:
         runs = self.comparison.measures.filter(pl.col("configuration").is_in(names))
-        columns = ("configuration", "replication", "seed", "cost", "p99_s", "on_time", "lost", "digest")
-        shown = [name for name in columns if name in runs.columns]
+        shown = [name for name in COLUMNS if name in runs.columns]
         rows = [
-            [value[:12] if name == "digest" else _number(value) for name, value in zip(shown, row, strict=True)]
+            [_cell(name, value) for name, value in zip(shown, row, strict=True)]
             for row in runs.select(shown).iter_rows()
         ]
         means = [
@@ -233,7 +245,7 @@ class CompareExplorer(Panel):
         ]
         return table(
             "Chosen, means with 95 % intervals", ("configuration", "cost [USD]", "p99 [s]", "on time [%]"), means
-        ) + (table("The runs behind them", shown, rows, texts=(len(shown) - 1,)))
+        ) + table("The runs behind them", [COLUMNS[name] for name in shown], rows, texts=(len(shown) - 1,))
 
     def _differences_html(self, names: list[str], against: str) -> str:
         found = self.comparison.differences.filter(
@@ -259,5 +271,11 @@ class CompareExplorer(Panel):
         return table(caption, ("configuration", "measure", "difference", "what follows"), rows, texts=(1, 3))
 
 
-def _number(value: Any) -> str:
-    return "n/a" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if name == "digest":
+        return str(value)[:12]
+    if name == "on_time":
+        value = 100.0 * value
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

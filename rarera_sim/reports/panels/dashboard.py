@@ -13,7 +13,7 @@ from rarera_sim.core.errors import RareraError
 from rarera_sim.experiments.scenario import Scenario, default_scenario, load_scenario
 from rarera_sim.reports.panels.compare_explorer import compare_explorer
 from rarera_sim.reports.panels.incident_explorer import incident_explorer
-from rarera_sim.reports.panels.look import Panel, status
+from rarera_sim.reports.panels.look import OWN_WIDTH, Panel, status
 from rarera_sim.reports.panels.time_machine import time_machine
 from rarera_sim.reports.panels.workbench import workbench
 
@@ -34,7 +34,7 @@ class Dashboard(Panel):
 
     def __init__(self, scenario: Scenario, log: str = "") -> None:
         self.workbench = workbench(scenario)
-        self.take = widgets.Button(description="Take the results of the workbench", layout={"width": "auto"})
+        self.take = widgets.Button(description="Take the results of the workbench", layout=OWN_WIDTH)
         self.source = widgets.Text(
             value=log,
             description="log",

@@ -12,7 +12,7 @@ from rarera_sim.core.incidents import Incident, incident_life, incidents
 from rarera_sim.core.lineage import find_event, lineage
 from rarera_sim.core.log import EventLog
 from rarera_sim.core.time import SECOND
-from rarera_sim.reports.panels.logs import log_of, moment, named
+from rarera_sim.reports.panels.logs import incidents_beside, log_of, moment, named
 from rarera_sim.reports.panels.look import Panel, escaped, note, status, table
 
 ALL = "all"
@@ -27,7 +27,7 @@ def incident_explorer(source: Any) -> IncidentExplorer:
     ----------
     source
         A log, its path or URL, or a comparison that kept one. Journeys through the stages are shown where they are kept
-        beside the log.
+        beside the log, and incidents are looked for beside it too, where a run writes them.
 
     Examples
     --------
@@ -40,15 +40,17 @@ def incident_explorer(source: Any) -> IncidentExplorer:
     >>> panel.listed.options
     (('gate-1: missing of EWR, traced', 'gate-1'),)
     """
-    return IncidentExplorer(log_of(source))
+    log = log_of(source)
+    return IncidentExplorer(log, incidents_beside(source, log))
 
 
 class IncidentExplorer(Panel):
     """See `incident_explorer`. `listed` is the list of incidents, `event` the box in which any event can be named."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, noticed: EventLog) -> None:
         self._log = log
-        self.incidents = incidents(log)
+        self._noticed = noticed
+        self.incidents = incidents(noticed)
         kinds = list(dict.fromkeys(each.kind.value for each in self.incidents))
         states = list(dict.fromkeys(each.status for each in self.incidents))
         self.kind = widgets.Dropdown(options=[ALL, *kinds], description="kind")
@@ -106,7 +108,7 @@ class IncidentExplorer(Panel):
         if self.listed.value is None:
             self.life.value = self.trace.value = ""
             return
-        incident = incident_life(self._log, self.listed.value)
+        incident = incident_life(self._noticed, self.listed.value)
         self.life.value = _life_html(incident)
         name = _event_of(incident)
         self.event_note.value = ""

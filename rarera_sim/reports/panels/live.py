@@ -36,8 +36,8 @@ LINES: dict[str, tuple[int, int, str, str, str, str]] = {
     "wanted": (2, 1, "decided", GREEN, "dash", "hv"),
     "offered": (2, 1, "offered load", ORANGE, "dot", "linear"),
     "detected": (2, 2, "detected", VERMILION, "solid", "linear"),
-    "made_good": (2, 2, "resent, refused, released", GREEN, "dash", "linear"),
-    "dropped": (2, 2, "dropped or misread", INK, "dot", "linear"),
+    "made_good": (2, 2, "made good", GREEN, "dash", "linear"),
+    "dropped": (2, 2, "dropped", INK, "dot", "linear"),
     "cost": (3, 1, "replicas so far", BLUE, "solid", "linear"),
     "late": (3, 2, "late in the period", VERMILION, "solid", "linear"),
 }
@@ -218,9 +218,14 @@ class Drawing:
         self._next = now + min(now - self._sent, PATIENCE)
 
 
-def keep(figure: go.FigureWidget) -> None:
-    """Let whoever opens the page anew see what is drawn now, and not what the figure was made with."""
-    figure._widget_data = deepcopy(figure._data)
+def keep(figure: go.FigureWidget, *, points: bool = True) -> None:
+    """Let whoever opens the page anew see what is drawn now, and not what the figure was made with.
+
+    `points` says whether the points have changed too: they are many, and a line that moves is one.
+    """
+    figure._widget_layout = deepcopy(figure._layout_obj._props)
+    if points:
+        figure._widget_data = deepcopy(figure._data)
 
 
 def point_count(figure: go.FigureWidget) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from rarera_sim.adapters.urls import open_log
@@ -35,6 +36,23 @@ def log_of(source: Any) -> EventLog:
         log: EventLog = source
         return log
     raise BadInput(f"an event log is needed, or its path or URL, got {source!r:.80}")
+
+
+def incidents_beside(source: Any, log: EventLog) -> EventLog:
+    """The log in which the incidents are: a run with `log_path` writes those that it notices into one beside its log.
+
+    Parameters
+    ----------
+    source
+        What `log_of` was given, and `log`, what it gave.
+    """
+    if isinstance(source, Comparison):
+        source = source.log_path
+    if isinstance(source, str | os.PathLike) and "://" not in str(source):
+        beside = Path(source).with_suffix(".incidents.sqlite") if str(source) != "memory:" else None
+        if beside is not None and beside.is_file():
+            return open_log(beside, create=False)
+    return log
 
 
 def moment(time: Timestamp | None) -> str:

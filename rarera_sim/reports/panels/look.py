@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 
 # JupyterLab and Voila set these variables in light and in dark; what follows a comma is for pages that do not.
@@ -13,7 +14,7 @@ STYLE = """<style>
 .rarera { --ink: var(--jp-ui-font-color1, #222); --faint: var(--jp-ui-font-color2, #666);
   --line: var(--jp-border-color2, #ccc); --ground: var(--jp-layout-color1, #fff);
   --bad: var(--jp-error-color1, #c62828); color: var(--ink); max-width: 1400px; }
-.rarera .widget-html-content, .rarera .jupyter-widgets { color: var(--ink); }
+.rarera .widget-html-content, .rarera .jupyter-widgets:not(.jupyter-button) { color: var(--ink); }
 .rarera .widget-html, .rarera .widget-html-content { line-height: 1.4; }
 .rarera h2, .rarera h3 { margin: .2em 0 .3em; font-size: 1.25em; color: var(--ink); }
 .rarera h3 { font-size: 1.05em; }
@@ -37,13 +38,53 @@ STYLE = """<style>
 </style>"""
 
 WIDE = {"width": "100%"}
+OWN_WIDTH = {"width": "auto", "align_self": "flex-start"}  # of its words, where a column would stretch it
+
+
+class Care(anywidget.AnyWidget):
+    """Does in the page what the widgets around it leave undone.
+
+    Handles of sliders get the name of their control, which ipywidgets gives to none of them; figures take the width of
+    their place once they have one, as those in a tab that was hidden keep plotly's 700 pixels.
+    """
+
+    _esm = """
+    export default { render({ el }) {
+      const known = new WeakMap();
+      const sizes = new ResizeObserver(entries => {
+        const wider = entries.filter(each => known.get(each.target) !== each.contentRect.width);
+        wider.forEach(each => known.set(each.target, each.contentRect.width));
+        if (wider.some(each => each.contentRect.width > 0)) window.dispatchEvent(new Event("resize"));
+      });
+      let panel = null, waits = 0;
+      const look = () => {
+        waits = 0;
+        for (const plot of panel.querySelectorAll(".js-plotly-plot")) sizes.observe(plot.parentElement);
+        for (const handle of panel.querySelectorAll(".noUi-handle:not([aria-label])")) {
+          const own = handle.closest(".widget-slider")?.querySelector(".widget-label")?.textContent;
+          const row = handle.closest(".widget-hbox")?.querySelector(".widget-label")?.textContent;
+          if (own || row) handle.setAttribute("aria-label", own || row);
+        }
+      };
+      const changes = new MutationObserver(() => { waits ||= setTimeout(look, 200); });
+      const start = () => {
+        panel = el.closest(".rarera");
+        if (!panel) { waits = setTimeout(start, 100); return; }
+        changes.observe(panel, { childList: true, subtree: true });
+        look();
+      };
+      start();
+      return () => { clearTimeout(waits); changes.disconnect(); sizes.disconnect(); };
+    } };
+    """
 
 
 class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A column of widgets with the style of all panels."""
 
     def __init__(self, children: Sequence[Any]) -> None:
-        super().__init__([widgets.HTML(STYLE, layout={"height": "0", "margin": "0"}), *children], layout=WIDE)
+        style = widgets.HTML(STYLE, layout={"height": "0", "margin": "0"})
+        super().__init__([style, Care(layout={"height": "0", "margin": "0"}), *children], layout=WIDE)
         self.add_class("rarera")
 
 

@@ -20,7 +20,7 @@ from rarera_sim.core.time import SECOND, parse_timestamp
 from rarera_sim.reports.figures import BLUE, GREY, INK, POINTS_MAX, TEMPLATE, VERMILION
 from rarera_sim.reports.panels.job import Job
 from rarera_sim.reports.panels.live import keep
-from rarera_sim.reports.panels.logs import log_of, moment
+from rarera_sim.reports.panels.logs import incidents_beside, log_of, moment
 from rarera_sim.reports.panels.look import Panel, note, status, table
 
 EVENTS_MAX = 200_000
@@ -54,19 +54,20 @@ def time_machine(source: Any, *, projection: Projection[Any] | None = None, fiel
     >>> machine.known, machine.true
     ({'EWR': {'late': [1, 0, 0]}}, {'EWR': {'late': [2, 0, 0]}})
     """
-    return TimeMachine(log_of(source), projection or Tally(field))
+    log = log_of(source)
+    return TimeMachine(log, projection or Tally(field), incidents(incidents_beside(source, log)))
 
 
 class TimeMachine(Panel):
     """See `time_machine`. `position` is the scrubber; `known` and `true` are the two states."""
 
-    def __init__(self, log: Any, projection: Projection[Any]) -> None:
+    def __init__(self, log: Any, projection: Projection[Any], noticed: Sequence[Incident]) -> None:
         self._projection = projection
         self.events: list[Recorded] = list(islice(log.read(), EVENTS_MAX))
         if not self.events:
             raise BadInput("the log is empty: there is no moment to go to")
         self.cut = log.head() > len(self.events)
-        self.incidents = incidents(log)
+        self.incidents = noticed
         self._times = np.array([each.event.time for each in self.events])
         self._newest = np.maximum.accumulate(self._times)
         self._remembered: list[Any] = []  # the state before each _EVERY-th position
@@ -241,7 +242,7 @@ class TimeMachine(Panel):
             self.figure.layout.shapes[0].update(x0=position, x1=position)
             age = (now - int(self._times.min())) / SECOND
             self.figure.layout.shapes[1].update(y0=age, y1=age)
-        keep(self.figure)
+        keep(self.figure, points=False)
 
     def _around_html(self, position: int) -> str:
         low, high = max(0, position - 1 - AROUND), min(len(self.events), position + AROUND)
