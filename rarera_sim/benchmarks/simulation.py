@@ -43,6 +43,7 @@ ABOUT = __doc__
 
 SERVERS, LOAD = 10, 0.9
 MEMORY_MAX = 1_000.0
+WHOLE_MEMORY_EVENTS = 10_000_000
 
 
 class Size(NamedTuple):
@@ -53,11 +54,12 @@ class Size(NamedTuple):
     whole: int
     curve: tuple[int, ...]
     memory: int
+    whole_memory: int
 
 
-QUICK = Size(5_000, 3, 2_000, (1_000, 10_000), 200_000)
-FULL = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000), 10_000_000)
-LONG = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000, 10_000_000), 10_000_000)
+QUICK = Size(5_000, 3, 2_000, (1_000, 10_000), 200_000, 10_000)
+FULL = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000), 10_000_000, 200_000)
+LONG = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000, 10_000_000), 10_000_000, 10_000_000)
 
 
 def run(*, quick: bool, long: bool, progress: Progress) -> list[Row]:
@@ -226,14 +228,14 @@ def _lines(size: Size) -> list[Row]:
 # The whole path
 
 
-def whole_path(count: int, log: EventLog) -> Callable[[], None]:
-    """Events from their sources into the state, with the real core inside."""
+def whole_path(count: int, log: EventLog, spilled: Journeys | None = None) -> Callable[[], Journeys]:
+    """Events from their sources into the state, with the real core inside; `spilled` instead of journeys in memory."""
     streams = Streams(1)
     workload = poisson(streams, rate=LOAD * SERVERS * 100.0, count=count, sources=20, processors=5)
-    services = streams.generator("service").exponential(0.01, count).tolist()
+    services = array("d", streams.generator("service").exponential(0.01, count).tobytes())
 
-    def work() -> None:
-        journeys = Journeys()
+    def work() -> Journeys:
+        journeys = spilled if spilled is not None else Journeys()
         capacities: list[Any] = []
         periods: list[Any] = []
         ids: list[bytes] = []
@@ -242,15 +244,15 @@ def whole_path(count: int, log: EventLog) -> Callable[[], None]:
             control=periods.append,
             note=journeys.note,
             notes=journeys.notes,
-            made=lambda events: ids.extend([event.id for event in events]),
+            made=None if spilled is not None else lambda events: ids.extend([event.id for event in events]),
         )
         ports = Ports(log, MemoryBus(), Tally("value"))
-        world = World(
-            System(), workload, services, "log", ports, Fixed(SERVERS), streams, watchers, keep_events=False
-        )
+        world = World(System(), workload, services, "log", ports, Fixed(SERVERS), streams, watchers, keep_events=False)
         assert world.run(drain_max=1e6), "all are served in the end"
-        frame = journeys.frame(ids)
-        assert frame["finished"].sum() == count, "each event is applied once"
+        if spilled is None:
+            frame = journeys.frame(ids)
+            assert frame["finished"].sum() == count, "each event is applied once"
+        return journeys
 
     return work
 
@@ -324,25 +326,39 @@ def _memory(size: Size) -> list[Row]:
     """In a process of its own: the peak of this one is not of the run alone."""
     peaks = {count: _peak_of(count) for count in (size.memory // 10, size.memory)}
     small, large = peaks.values()
-    return [
+    whole = {count: _peak_of(count, "whole") for count in (size.whole_memory // 4, size.whole_memory)}
+    base, most = whole.values()
+    each = max(0.0, most - base) / (0.75 * size.whole_memory)  # of an event
+    projected = most + each * max(0, WHOLE_MEMORY_EVENTS - size.whole_memory)
+    rows = [
         at_most(f"memory for {size.memory:,} events, journeys streamed to disk", large, "MB", MEMORY_MAX),
         Row(f"of it, more than for {size.memory // 10:,} events", max(0.0, large - small), "MB"),
+        Row(f"memory for {size.whole_memory:,} events, whole path, SQLite log, journeys streamed", most, "MB"),
     ]
+    if size.whole_memory >= 100_000:  # of fewer, what Python takes for itself decides
+        case = f"the same for {WHOLE_MEMORY_EVENTS:,} events, by what the last three quarters took"
+        rows.append(at_most(case, projected, "MB", MEMORY_MAX))
+    return rows
 
 
-def _peak_of(count: int) -> float:
-    command = [sys.executable, "-m", "rarera_sim.benchmarks.simulation", str(count)]
+def _peak_of(count: int, what: str = "bare") -> float:
+    command = [sys.executable, "-m", "rarera_sim.benchmarks.simulation", str(count), what]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def _stream(count: int) -> None:
+def _stream(count: int, what: str) -> None:
     from rarera_sim.benchmarks.log import _peak
 
     with tempfile.TemporaryDirectory() as folder:
-        journeys = queueing(count, spill=Path(folder))()
-        assert journeys.scan().select("number").collect().height == count, "each customer is written once"
+        if what == "bare":
+            journeys = queueing(count, spill=Path(folder))()
+        else:
+            with SqliteLog(Path(folder) / "log.sqlite", durability="normal") as log:
+                # A file for each fiftieth, so that fewer events show what more take.
+                journeys = whole_path(count, log, Journeys(Path(folder), max(1_000, count // 50)))()
         print(_peak())
+        assert journeys.scan().select("number").collect().height == count, "each event is written once"
 
 
 if __name__ == "__main__":
-    _stream(int(sys.argv[1]))
+    _stream(int(sys.argv[1]), sys.argv[2])

@@ -14,10 +14,10 @@ A frame of journeys has one row per event, in the order of creation:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -61,8 +61,10 @@ class Journeys:
     Parameters
     ----------
     spill
-        A folder for Parquet files, to which services of events without content are written instead of being kept:
-        memory then does not grow with their number. `scan` reads them.
+        A folder for Parquet files, to which journeys are written instead of being kept: memory then does not grow with
+        their number. `scan` reads them.
+    spill_count
+        Events in a file, and newest events that are kept besides.
 
     Examples
     --------
@@ -73,7 +75,10 @@ class Journeys:
     (1.5, 2.0, 1)
     """
 
-    def __init__(self, spill: Path | None = None) -> None:
+    def __init__(self, spill: Path | None = None, spill_count: int = 500_000) -> None:
+        self._base = 0  # events before this one are in files
+        self._late: dict[str, list[tuple[int, float]]] = {}  # what happened to them since, by stage
+        self._spill_count = spill_count
         self._first = [array("d") for _ in FIRST]
         self._room = 0
         self._count = 0
@@ -101,30 +106,34 @@ class Journeys:
         """An event, by its number in the order of creation, is at a stage."""
         if number >= self._count:
             self._grow(number + 1)
-        place = _PLACE.get(stage)
-        if place is not None:
-            first = self._first[place]
-            if first[number] != first[number]:  # NaN: not yet
-                first[number] = time
+        place = number - self._base
+        if place < 0:
+            self._late.setdefault(stage, []).append((number, time))
+            return
+        column = _PLACE.get(stage)
+        if column is not None:
+            first = self._first[column]
+            if first[place] != first[place]:  # NaN: not yet
+                first[place] = time
                 return
         more = self._more[stage]
         more[number] = more.get(number, 0) + 1
 
     def notes(self, stage: str, numbers: Sequence[int], times: Sequence[float]) -> None:
         """Events have been at a stage, each at its time: `note` for many."""
-        place = _PLACE.get(stage)
-        if place is None:
+        column = _PLACE.get(stage)
+        if column is None or self._spill is not None:
             for number, time in zip(numbers, times, strict=True):
                 self.note(stage, number, time)
             return
         if isinstance(numbers, range) and numbers and numbers.start == self._count and numbers.step == 1:
             # As events are made: nobody has heard of them before.
             self._grow(numbers.stop)
-            self._first[place][numbers.start : numbers.stop] = array("d", times)
+            self._first[column][numbers.start : numbers.stop] = array("d", times)
             return
         if (largest := max(numbers, default=-1)) >= self._count:
             self._grow(largest + 1)
-        first, more = self._first[place], self._more[stage]
+        first, more = self._first[column], self._more[stage]
         for number, time in zip(numbers, times, strict=True):
             if first[number] != first[number]:  # NaN: not yet
                 first[number] = time
@@ -139,7 +148,7 @@ class Journeys:
         # Small files are slow to read, so that some are gathered.
         self._kept.append(chunk)
         self._kept_count += len(chunk.numbers)
-        if self._kept_count >= _SPILL_COUNT:
+        if self._kept_count >= self._spill_count:
             self._write()
 
     def _write(self) -> None:
@@ -151,15 +160,63 @@ class Journeys:
             self._files += 1
 
     def scan(self) -> pl.LazyFrame:
-        """What was spilled: `number`, `received_s`, `started_s`, `finished_s`, `response_s`, in order of finish."""
+        """What was spilled, whatever is not yet being spilled first.
+
+        Of events without content `number`, `received_s`, `started_s`, `finished_s`, `response_s`, in order of finish;
+        else the columns of `frame` with `number` instead of the UID, in order of creation.
+        """
         assert self._spill is not None, "nothing was spilled"
-        self._write()
-        return pl.scan_parquet(self._spill / "journeys-*.parquet")
+        if self._kept or self._files:
+            self._write()
+            return pl.scan_parquet(self._spill / "journeys-*.parquet")
+        while self._base < self._count:
+            self._write_oldest(min(self._spill_count, self._count - self._base))
+        self._mend()
+        return pl.scan_parquet(self._spill / "events-*.parquet")
+
+    def _write_oldest(self, count: int) -> None:
+        assert self._spill is not None, "nowhere to write"
+        firsts = [np.frombuffer(first)[:count].copy() for first in self._first]
+        more = {}
+        for stage, counts in self._more.items():
+            mine = [number for number in counts if number < self._base + count]
+            more[stage] = {number - self._base: counts.pop(number) for number in mine}
+        table = _frame_of(firsts, more, {"number": pl.Series(np.arange(self._base, self._base + count))})
+        table.write_parquet(self._spill / f"events-{self._base:012d}.parquet", compression="lz4")
+        for first in self._first:
+            del first[:count]
+        self._base += count
+        self._room -= count
+
+    def _mend(self) -> None:
+        """Add what happened to events whose journeys had been written."""
+        assert self._spill is not None, "nowhere to write"
+        late, self._late = self._late, {}
+        if not late:
+            return
+        for path in sorted(self._spill.glob("events-*.parquet")):
+            table = pl.read_parquet(path)
+            begin, end = int(table["number"][0]), int(table["number"][-1])
+            changed = False
+            firsts = [table[f"{column_of(stage)}_s"].to_numpy().copy() for stage in FIRST]
+            counts = {stage: table[column_of(stage)].to_numpy().copy() for stage in COUNTS}
+            for stage, notes in late.items():
+                for number, time in notes:
+                    if begin <= number <= end:
+                        changed = True
+                        counts[stage][number - begin] += 1
+                        column = _PLACE.get(stage)
+                        if column is not None and np.isnan(firsts[column][number - begin]):
+                            firsts[column][number - begin] = time
+            if changed:
+                _frame_of(firsts, counts, {"number": table["number"]}).write_parquet(path, compression="lz4")
 
     def _grow(self, count: int) -> None:
         self._count = count
-        if count > self._room:
-            fresh = array("d", [nan]) * (max(_GROWTH, count // 4) + count - self._room)
+        if self._spill is not None and count - self._base >= 2 * self._spill_count:
+            self._write_oldest(self._spill_count)
+        if count - self._base > self._room:
+            fresh = array("d", [nan]) * (max(_GROWTH, (count - self._base) // 4) + count - self._base - self._room)
             for first in self._first:
                 first.extend(fresh)
             self._room = len(self._first[0])
@@ -174,36 +231,43 @@ class Journeys:
         arrivals
             Arrival times of events without content: they are created, received and recorded then.
         """
+        assert not self._base, "what was spilled is read by `scan`"
         count = self._count if arrivals is None else len(arrivals)
         if ids is None and arrivals is None:
             ids = list(self._numbers)
         if count > self._count:
             self._grow(count)
         firsts = [np.frombuffer(first)[:count].copy() for first in self._first]
-        counts = {stage: np.zeros(count, dtype=np.int64) for stage in COUNTS}
         if arrivals is not None:
             for stage in (Stage.CREATED, Stage.RECEIVED, Stage.RECORDED):
                 firsts[_PLACE[stage]][:] = arrivals
             for chunk in self._chunks:
                 firsts[_PLACE[Stage.STARTED]][chunk.numbers] = chunk.started
                 firsts[_PLACE[Stage.FINISHED]][chunk.numbers] = chunk.finished
-        for stage, more in self._more.items():
-            if more:
-                counts[stage][np.fromiter(more, np.int64, len(more))] = np.fromiter(more.values(), np.int64, len(more))
-        table: dict[str, pl.Series] = {
-            "event_id": pl.Series(ids, dtype=pl.Binary)
-            if ids is not None
-            else pl.Series([None] * count, dtype=pl.Binary)
-        }
-        for stage, place in _PLACE.items():
-            table[f"{column_of(stage)}_s"] = pl.Series(firsts[place], nan_to_null=True)
-            counts[stage] += ~np.isnan(firsts[place])
-        for stage in COUNTS:
-            table[column_of(stage)] = pl.Series(counts[stage])
-        return pl.DataFrame(table).with_columns(
-            response_s=pl.col("finished_s") - pl.col("received_s"),
-            end_to_end_s=pl.col("finished_s") - pl.col("created_s"),
-        )
+        known = pl.Series(ids if ids is not None else [None] * count, dtype=pl.Binary)
+        return _frame_of(firsts, self._more, {"event_id": known})
+
+
+def _frame_of(
+    firsts: Sequence[NDArray[np.float64]], more: Mapping[str, Any], table: dict[str, pl.Series]
+) -> pl.DataFrame:
+    """A frame of journeys: when each stage was reached first, and how often besides, by place, or how often in all."""
+    for stage, place in _PLACE.items():
+        table[f"{column_of(stage)}_s"] = pl.Series(firsts[place], nan_to_null=True)
+    for stage in COUNTS:
+        visits = more[stage]
+        if isinstance(visits, dict):
+            counts = np.zeros(len(firsts[0]), dtype=np.int64)
+            if visits:
+                counts[np.fromiter(visits, np.int64, len(visits))] = np.fromiter(visits.values(), np.int64, len(visits))
+            if stage in _PLACE:
+                counts += ~np.isnan(firsts[_PLACE[stage]])
+            visits = counts
+        table[column_of(stage)] = pl.Series(visits)
+    return pl.DataFrame(table).with_columns(
+        response_s=pl.col("finished_s") - pl.col("received_s"),
+        end_to_end_s=pl.col("finished_s") - pl.col("created_s"),
+    )
 
 
 def _table_of(chunks: Iterable[Chunk]) -> pl.DataFrame:
@@ -215,9 +279,6 @@ def _table_of(chunks: Iterable[Chunk]) -> pl.DataFrame:
         "finished_s": np.concatenate([chunk.finished for chunk in chunks]),
     }
     return pl.DataFrame(table).with_columns(response_s=pl.col("finished_s") - pl.col("received_s"))
-
-
-_SPILL_COUNT = 500_000
 
 
 def between(journeys: pl.DataFrame, since: float, until: float) -> pl.DataFrame:

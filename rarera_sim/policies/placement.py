@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
 from rarera_sim.learning.fleets import Count, Fleet
-from rarera_sim.policies.base import Observation, Pool
+from rarera_sim.policies.base import Pool
 from rarera_sim.policies.staffing import Limits
 
 _TOO_LITTLE = 0.02  # of a replica: what is missing less is not worth one
 _SAME = 0.01  # prices that differ by less are the same
 _BLOW_SHARE = 0.25  # of what may be late, that blows to spot replicas may cost
 _PERIODS_MAX = 400  # in which a slow kind has to have earned its start
+_FAR_LONGER = 2.0  # times the soonest start-up: who takes that long carries no more than what is always needed
 _UNEVEN = 0.25  # of a kind's work, by which the fullest zone may exceed the emptiest
 
 
@@ -78,8 +79,8 @@ class Placement:
       is at most a quarter of the share that may be late.
     - What costs the same is spread over zones; a zone that costs more is used when the cheap one is full, as an outage
       a month makes too few late to pay for it: more than `price * outages * (start-up + period)` it is not worth.
-    - A pool that takes longer to start than what the forecast looks ahead carries only what has been needed for so
-      long that the start-up has been earned: start_up * cost / (saving per second).
+    - A pool that takes longer to start than the forecast looks ahead carries what was needed in as much of the time
+      as it costs of the dearest, over a time in which a start has been earned: start_up * dearest / (dearest - cost).
     - A dear replica goes when the cheap one that replaces it is ready, not when it is asked for.
     - Of a zone that is gone nothing is counted, and one replica is left there to tell when it is back; neither are
       replicas counted that should have been ready long ago.
@@ -118,11 +119,10 @@ class Placement:
         self._settling_next: dict[str, int] = {}
         self._decided = True
 
-    def observe(self, observation: Observation) -> None:
-        """Learn of the pools."""
+    def observe(self, time: float, pools: Iterable[Pool], *, crashed: int = 0, interrupted: int = 0) -> None:
+        """Learn of the pools as they are at `time`, s, and of what was lost in the period before."""
         self._decided, self._settling = False, self._settling_next
-        counts = [_count(each) for each in observation.pools]
-        self.fleet.learn(observation.time, counts, crashed=observation.crashed, interrupted=observation.interrupted)
+        self.fleet.learn(time, [_count(each) for each in pools], crashed=crashed, interrupted=interrupted)
 
     def place(self, pools: Sequence[Pool], wanted: Work, *, price: float) -> Placed:
         """So many replicas of each pool.
@@ -157,6 +157,15 @@ class Placement:
         self.fleet.restore(state["fleet"])
         self._needed.extend(float(each) for each in state["needed"])
         self._settling_next = {str(name): int(count) for name, count in state["settling"].items()}
+
+    def start_up(self, pools: Sequence[Pool]) -> float:
+        """Of the kind that is asked for first, s: the cheapest, unless it takes far longer than the others."""
+        soonest = min(pool.start_up for pool in pools)
+        first = min(
+            (self._kind(pool, gone=False, sleep=False) for pool in pools if pool.start_up <= _FAR_LONGER * soonest),
+            key=lambda kind: (kind.cost, kind.pool.start_up),
+        )
+        return first.pool.start_up
 
     # What is there
 
@@ -233,13 +242,14 @@ class Placement:
         return min(1.0, _BLOW_SHARE * self.share / (self.fleet.blows.mean * (self.ahead + self.period)))
 
     def _base(self, kind: _Kind, dearest: float) -> float:
-        """What has been needed for so long that a start of this kind has been earned."""
+        """What has been needed for so long, and for so much of that time, that this kind would have paid."""
         if not kind.cost < dearest < math.inf:
             return 0.0 if dearest < math.inf else math.inf
         periods = math.ceil(kind.pool.start_up * (1.0 + kind.cost / (dearest - kind.cost)) / self.period)
         if periods > len(self._needed):
             return 0.0
-        return min(islice(reversed(self._needed), periods))
+        recent = sorted(islice(reversed(self._needed), periods))
+        return recent[int((1.0 - kind.cost / dearest) * len(recent))]
 
     def _even_out(self, group: Sequence[_Kind], have: float) -> None:
         """Move towards the emptiest zone: one is asked for there, and the fullest gives one back when it is ready."""

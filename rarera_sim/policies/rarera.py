@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from rarera_sim import theory
@@ -27,6 +26,7 @@ _LEAST_PRICE = 0.08
 _QUIET_UTILISATION = 0.7  # up to which who finds no queue has not waited
 _OWN_SHARE = 0.75  # of what may be late, up to which it is never excused
 _BLIND_UTILISATION = 0.6  # to be as busy as that is safe while nobody knows what arrives
+_PERIODS_TO_LOOK = 240  # after which it is looked anew which kind is the cheapest
 _ASLEEP_PERIODS = 4  # in which what sleeps is looked at anew: it takes longer to change than that
 _SCV_SERVICES = 2000.0  # in which the spread of service times is learned
 _SMALL = 50.0  # busy replicas up to which the chance of single services matters beside the chance of the load
@@ -71,10 +71,10 @@ class Rarera:
     ...     rate = 500.0 + 10.0 * (period % 3)
     ...     policy.observe(Observation(rate, 5.0, backlog=0, replicas=110, time=15.0 * period))
     >>> policy.decide().replicas
-    110
+    109
     >>> print(policy.decide().reason)  # doctest: +NORMALIZE_WHITESPACE
-    Up to 545/s may be needed within 75 s for 512/s now; a late event is priced at 18.6, 0 % late so far of 1 %
-    allowed: 110.
+    Up to 531/s may be needed within 75 s for 512/s now; a late event is priced at 18.6, 0 % late so far of 1 %
+    allowed: 109.
 
     References
     ----------
@@ -108,7 +108,9 @@ class Rarera:
         self.service = believed(surroundings.service_rate)
         self._slack = max(0.0, surroundings.bound - 2.0 / (surroundings.service_rate or math.inf))
         self._calendar = calendar
-        self._far = self._outlook(surroundings.start_up)
+        self._ahead = surroundings.start_up  # of the kind that is asked for first, s
+        self._ahead_since = self._kinds = 0
+        self._far = self._outlook(self._ahead)
         self._near: _Outlook | None = None  # where replicas can sleep: until who is woken is there
         self.placement = Placement(
             Fleet(surroundings.period),
@@ -125,11 +127,20 @@ class Rarera:
         self._quiet_finished = self._quiet_late = 0.0  # events, while nobody waited
         self._scv = 1.0  # of the service times
         self._observation: Observation | None = None
+        self._pools: tuple[Pool, ...] = ()
         self._blind = 0  # periods since a rate was heard
         self._wakes = math.inf  # time in which sleepers are awake, s
 
     def __repr__(self) -> str:
         return f"Rarera({self.surroundings}, budget_share={self.budget_share:g}, patience={self.patience:g})"
+
+    def _taught(self, start_up: float, orders: Iterable[bool]) -> _Outlook:
+        """An outlook that has lived through the last half day."""
+        outlook = self._outlook(start_up)
+        periods = max(1, round(0.5 * self.surroundings.day / self.surroundings.period))
+        for rate, time in self._far.forecaster.heard[-periods:]:
+            outlook.learn(rate, time, orders)
+        return outlook
 
     def _outlook(self, start_up: float) -> _Outlook:
         facts = self.surroundings
@@ -168,7 +179,13 @@ class Rarera:
     def observe(self, observation: Observation) -> None:
         self._observation = observation
         self._learn_service(observation)
-        self.placement.observe(_with_pools(observation, self.surroundings.start_up))
+        # Where no pool is told of, one stands for all.
+        self._pools = observation.pools or (
+            Pool(ready=observation.replicas, pending=observation.pending, start_up=self.surroundings.start_up),
+        )
+        self.placement.observe(
+            observation.time, self._pools, crashed=observation.crashed, interrupted=observation.interrupted
+        )
         rate, period, day = observation.arrival_rate, self.surroundings.period, self.surroundings.day
         if not usable(rate) or not math.isfinite(observation.time):
             self._blind += 1
@@ -180,7 +197,8 @@ class Rarera:
         self._minute_rate += (rate - self._minute_rate) / min(self._periods, max(1.0, 60.0 / period))
         last = self._late_last(observation)
         orders = self._far.rehearsals if observation.discipline is None else (last,)
-        self._near = self._nearer(observation.pools)
+        self._look_as_far_as(observation.pools, orders)
+        self._near = self._nearer(observation.pools, orders)
         # Where replicas can sleep, it is the near one that decides on lateness.
         self._far.learn(
             rate, observation.time, () if self._near else orders, every=_ASLEEP_PERIODS if self._near else 1
@@ -201,17 +219,28 @@ class Rarera:
         elif not observation.pools:
             learn_service(self.service, observation, self.surroundings.period)
 
-    def _nearer(self, pools: Sequence[Pool]) -> _Outlook | None:
+    def _look_as_far_as(self, pools: Sequence[Pool], orders: Iterable[bool]) -> None:
+        """Look as far ahead as the kind takes to start that is asked for first, once a day at most."""
+        if len(pools) == self._kinds and self._periods % _PERIODS_TO_LOOK:
+            return
+        self._kinds = len(pools)
+        if not pools or 0 < self._ahead_since > self._periods - self.surroundings.day / self.surroundings.period:
+            return
+        ahead, period = self.placement.start_up(pools), self.surroundings.period
+        if math.ceil(ahead / period - 1e-9) != math.ceil(self._ahead / period - 1e-9):
+            self._ahead, self._ahead_since = ahead, self._periods
+            self._far = self._taught(ahead, orders)
+            self.placement.ahead = ahead
+
+    def _nearer(self, pools: Sequence[Pool], orders: Iterable[bool]) -> _Outlook | None:
         """The outlook until sleepers are awake, where there can be any that are sooner there than new ones."""
         wakes = min((pool.wake_up for pool in pools if pool.wake_up is not None), default=math.inf)
         period = self.surroundings.period
-        if wakes >= self.surroundings.start_up or self._far.forecaster.periods == math.ceil(wakes / period - 1e-9) + 1:
+        if wakes >= self._ahead or self._far.forecaster.periods == math.ceil(wakes / period - 1e-9) + 1:
             return None
         if self._near is None or self._wakes != wakes:
             self._wakes = wakes
-            self._near = self._outlook(wakes)
-            for rate, time in self._far.forecaster.heard:
-                self._near.learn(rate, time, self._near.rehearsals)
+            return self._taught(wakes, orders)
         return self._near
 
     def _book(self, observation: Observation, last: bool) -> None:
@@ -260,7 +289,7 @@ class Rarera:
         soon = far if near is None or near.forecast is None else near.forecast
         needed, kept = capacities(soon, (price, self.patience * price), late_last=last).tolist()
         wanted = Work(*(max(floor, min(1e9, (each + catch_up) / unit)) for each in (needed, kept)))
-        pools = _with_pools(observation, self.surroundings.start_up).pools
+        pools = self._pools
         if near is not None:
             wanted = self._with_sleepers(wanted, pools, unit, catch_up)
         placed = self.placement.place(pools, wanted, price=price)
@@ -343,7 +372,7 @@ class Rarera:
     def _reason(self, needed: float, price: float, placed: Placed, floor: int) -> str:
         near = self._near is not None
         allowed = 100.0 * (1.0 - self.surroundings.quantile)
-        within = self._wakes + self.surroundings.period if near else self.surroundings.horizon
+        within = (self._wakes if near else self._ahead) + self.surroundings.period
         why = f"Up to {needed:.3g}/s may be needed within {within:g} s"
         now = f"for {self._minute_rate:.3g}/s now"
         late = f"a late event is priced at {price:.3g}, {100.0 * self.budget.late_share:.2g} % late so far"
@@ -359,6 +388,7 @@ class Rarera:
             "far": self._far.state(),
             "near": None if self._near is None else self._near.state(),
             "wakes": None if self._near is None else self._wakes,
+            "ahead": [self._ahead, self._ahead_since],
             "service": to_state(self.service),
             "budget": to_state(self.budget),
             "placement": self.placement.state(),
@@ -373,7 +403,8 @@ class Rarera:
         """Go on from what was `saved`; `BadInput` where that is something else."""
         try:
             parts = json.loads(text)
-            far, near, wakes = self._outlook(self.surroundings.start_up), None, math.inf
+            ahead, ahead_since = float(parts["ahead"][0]), int(parts["ahead"][1])
+            far, near, wakes = self._outlook(ahead), None, math.inf
             far.restore(parts["far"])
             if parts["near"] is not None:
                 wakes = float(parts["wakes"])
@@ -391,6 +422,7 @@ class Rarera:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"a Rarera cannot be read: {error}") from error
+        self._ahead, self._ahead_since, self.placement.ahead = ahead, ahead_since, ahead
         self._far, self._near, self._wakes, self.service, self.budget = far, near, wakes, service, budget
         self._daily_rate, self._minute_rate, self._periods = daily, minute, periods
         self._quiet_finished, self._quiet_late, self._scv = quiet_finished, quiet_late, scv
@@ -435,12 +467,3 @@ class _Outlook:
 def _wait_share(servers: int, rate: float, service_rate: float, slack: float) -> float:
     """P(wait > slack)."""
     return theory.erlang_c(servers, rate / service_rate) * math.exp(-(servers * service_rate - rate) * slack)
-
-
-def _with_pools(observation: Observation, start_up: float) -> Observation:
-    """The same, and where no pool is told of, one that stands for all."""
-    if observation.pools:
-        return observation
-    return replace(
-        observation, pools=(Pool(ready=observation.replicas, pending=observation.pending, start_up=start_up),)
-    )

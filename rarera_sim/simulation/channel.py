@@ -261,11 +261,29 @@ class Channel:
         self._limited = faults.bandwidth is not None
         self._parted = bool(faults.partitions) or random is not None
 
-    def send(self, frame: Frame, number: int, now: float | None = None, *, again: bool = False) -> None:
+    def send(
+        self,
+        frame: Frame,
+        number: int,
+        now: float | None = None,
+        *,
+        again: bool = False,
+        length: int | None = None,
+        held: float = 0.0,
+    ) -> None:
         """Give a frame to the network; `again` marks what is not a first transmission.
 
-        `now` is when it was given, for a source that was not asked since: never before an earlier one.
+        Parameters
+        ----------
+        now
+            When it was given, for a source that was not asked since: never before an earlier one.
+        length
+            Bytes on the line, where they are not those of the frame.
+        held
+            Seconds until it is sent.
         """
+        if length is None:
+            length = len(frame)
         if now is None:
             now = self._env._now
         # Drawn whatever becomes of it: the weather of the next frame does not depend on partitions.
@@ -276,8 +294,8 @@ class Channel:
             self.counts["cut off"] += 1
             self._note(Stage.FRAME_LOST, number, now)
             return
-        self.bytes += len(frame)
-        line = self._pass(len(frame), now) if self._limited else 0.0
+        self.bytes += length
+        line = self._pass(length, now, held) if self._limited else held
         if lost:
             self.counts["lost"] += 1
             self._note(Stage.FRAME_LOST, number, now)
@@ -300,8 +318,8 @@ class Channel:
         if repeated:
             self.counts["repeated"] += 1
             self._note(Stage.FRAME_REPEATED, number, now)
-            self.bytes += len(frame)
-            line = self._pass(len(frame), now) if self._limited else 0.0
+            self.bytes += length
+            line = self._pass(length, now, held) if self._limited else held
             if self.post is not None:
                 self.post(now + checked(line + repeat_delay), (frame, number))
             else:
@@ -318,11 +336,11 @@ class Channel:
         since, until = self._spells[direction].at(now)
         return since <= now < until and random.direction in ("both", direction)
 
-    def _pass(self, length: int, now: float) -> float:
+    def _pass(self, length: int, now: float, held: float) -> float:
         """Seconds until a frame is through the line: those before it, then its own bytes."""
         bandwidth = self._faults.bandwidth
         assert bandwidth is not None, "a line that is limited"
-        self._line_free = max(now, self._line_free) + length / bandwidth
+        self._line_free = max(now + held, self._line_free) + length / bandwidth
         return self._line_free - now
 
     def _carry(self, delay: float, frame: Frame, number: int) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
+from typing import Literal
 
 import numpy as np
 import simpy
 
-from rarera_sim.core.event import Event, encode_all
+from rarera_sim.core.event import Event, Frame, encode_all
 from rarera_sim.core.outbox import Outbox
 from rarera_sim.core.retry import Backoff
 from rarera_sim.core.time import SECOND
@@ -19,22 +21,29 @@ from rarera_sim.simulation.arrivals import Arrival, Workload
 from rarera_sim.simulation.channel import Channel
 from rarera_sim.simulation.kernel import Call, Mailbox, after, checked, push
 from rarera_sim.simulation.note import Note
-from rarera_sim.simulation.quantities import PositiveSeconds, Settings
+from rarera_sim.simulation.quantities import PositiveSeconds, Seconds, Settings
 
 Acknowledgement = tuple[str, Sequence[int]]  # source, sequences
 
 
 class SourceSettings(Settings, frozen=True, kw_only=True):
-    """How patiently a source waits for its acknowledgements.
+    """How a source sends, and how patiently it waits for its acknowledgements.
 
     Parameters
     ----------
+    compression
+        What frames are packed with for the channel's `bandwidth`: `zlib` with the source's first frame as a dictionary
+        that both sides know, each frame by itself, so that a lost one spoils no other. Its real length counts.
+    compression_time
+        Seconds that packing takes before a frame is sent.
     resend_after, resend_after_max
         Seconds until an unacknowledged frame is sent again, doubling up to the longest.
     check_period
         Seconds between looks at what is overdue.
     """
 
+    compression: Literal["none", "zlib"] = "none"
+    compression_time: Seconds = 0.0
     resend_after: PositiveSeconds = 2.0
     resend_after_max: PositiveSeconds = 30.0
     check_period: PositiveSeconds = 0.5
@@ -75,6 +84,8 @@ class Producer:
         self._channel = channel
         self._note = note
         self._reliable = reliable
+        self._packs = settings.compression != "none"
+        self._dictionaries: dict[str, Frame] = {}
         self._backoff = Backoff(delay=settings.resend_after, delay_max=settings.resend_after_max)
         self._outboxes: dict[str, Outbox] = {}
         self._waiting: dict[str, Outbox] = {}  # those that are not empty
@@ -251,7 +262,22 @@ class Producer:
             frame = outbox.add(event, now)
         else:
             frame = event.frame
-        self._channel.send(frame, number, now)
+        if self._packs:
+            self._channel.send(frame, number, now, length=self._packed(frame, event.source), held=self._held)
+        else:
+            self._channel.send(frame, number, now)
+
+    @property
+    def _held(self) -> float:
+        return self._settings.compression_time
+
+    def _packed(self, frame: Frame, source: str) -> int:
+        """How long a frame is on the line."""
+        known = self._dictionaries.setdefault(source, frame)
+        if known is frame:
+            return len(frame)
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=known)
+        return min(len(frame), len(packer.compress(frame)) + len(packer.flush()))
 
     def _take_heard(self, now: float) -> None:
         for _, acknowledgements in self._heard.until(now):
@@ -269,16 +295,20 @@ class Producer:
             for sequence, frame in outbox.due(self._env.now):
                 number = self.number_of(source, sequence)
                 self._note(Stage.DETECTED_OVERDUE, number)
-                self._send_again(number, frame)
+                self._send_again(source, number, frame)
         self._watch(None)
 
     def _resend(self, source: str, frames: Iterable[tuple[int, bytes]]) -> None:
         for sequence, frame in frames:
-            self._send_again(self.number_of(source, sequence), frame)
+            self._send_again(source, self.number_of(source, sequence), frame)
 
-    def _send_again(self, number: int, frame: bytes) -> None:
+    def _send_again(self, source: str, number: int, frame: Frame) -> None:
         self._note(Stage.RESENT, number)
-        self._channel.send(frame, number, again=True)
+        if self._packs:
+            # It has been packed before.
+            self._channel.send(frame, number, again=True, length=self._packed(frame, source))
+        else:
+            self._channel.send(frame, number, again=True)
 
 
 _TOGETHER = 100  # events that are made at once

@@ -20,10 +20,13 @@ pytestmark = pytest.mark.browser
 
 TOUR = Path(__file__).parents[2] / "notebooks" / "00_tour.ipynb"
 SETTING = '''
+from pathlib import Path
+
 import msgspec
 from rarera_sim import compare, run
 from rarera_sim.experiments.scenario import parse_scenario
 from rarera_sim.reports.panels import workbench, time_machine, compare_explorer, incident_explorer
+from rarera_sim.simulation.misbehaviour import Misbehaviour
 scenario = parse_scenario("""
 name = "small"
 field = "value"
@@ -54,16 +57,9 @@ name = "more"
 parameters = { replicas = 8 }
 """)
 long = msgspec.structs.replace(scenario, run=msgspec.structs.replace(scenario.run, duration=100000.0, replications=9))
-watched = scenario.to_toml() + """
-[vigilance]
-behaviours = ["stuck", "looping"]
-[[misbehaviours]]
-kind = "stuck"
-at = 150.0
-duration = 60.0
-factor = 8.0
-"""
-run(parse_scenario(watched), 1, log_path="log.sqlite")
+vigilance = msgspec.structs.replace(scenario.vigilance, behaviours=("stuck", "looping"))
+stuck = Misbehaviour(kind="stuck", at=150.0, duration=60.0, factor=8.0)
+run(msgspec.structs.replace(scenario, misbehaviours=(stuck,), vigilance=vigilance), 1, log_path=Path("log.sqlite"))
 '''
 CELLS = (
     SETTING,
@@ -124,7 +120,7 @@ def lab(address, browser):
     until(lambda: answers(int(address.rpartition(":")[2])), page, PATIENCE / 1000)
     page.goto(f"{address}/lab/tree/panels.ipynb?token=open")
     run_all(page)
-    page.get_by_label("chosen", exact=True).wait_for()
+    all_shown(page)
     page.set_default_timeout(ANSWERS)
     yield page
     context.close()
@@ -140,6 +136,13 @@ def run_all(page: Any) -> None:
             await window.jupyterapp.commands.execute("notebook:run-all-cells");
         }"""
     )
+
+
+def all_shown(page: Any) -> None:
+    """Wait for the last panel, or for what went wrong instead."""
+    last, wrong = page.get_by_label("chosen", exact=True), page.locator(".jp-OutputArea-error")
+    last.or_(wrong).first.wait_for(timeout=PATIENCE)
+    assert wrong.count() == 0, wrong.first.text_content()
 
 
 def errors(page: Any) -> int:
@@ -440,7 +443,7 @@ def test_after_a_restart_of_the_kernel_everything_runs_again(lab):
         }"""
     )
     run_all(lab)
-    lab.get_by_label("chosen", exact=True).wait_for(timeout=PATIENCE)
+    all_shown(lab)
     other = panels(lab).nth(1)
     button(other, "Run").click()
     other.get_by_text("Done: 4 runs.").wait_for()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,22 @@ def test_what_is_released_comes_again_before_anything_newer():
     subscription.release(second)
     subscription.release(first)
     assert positions(drain(subscription)) == [1, 2, 3, 4]
+
+
+def test_all_that_may_be_delivered_comes_at_once_what_was_released_first():
+    subscription = Subscription(a_log("abcdef"), prefetch=4)
+    first, second, third = (subscription.poll() for _ in range(3))
+    subscription.release(second)
+    subscription.release(first)
+    assert positions(subscription.poll_all()) == [1, 2, 4, 5, 6]
+    assert (subscription.in_flight, subscription.poll_all()) == (6, [])
+    subscription.ack(third)
+    assert subscription.checkpoint == 0
+
+
+def test_all_at_once_is_no_more_than_may_be_in_flight():
+    subscription = Subscription(a_log("abcdef"), in_flight_max=4)
+    assert positions(subscription.poll_all()) == [1, 2, 3, 4]
 
 
 def test_only_what_was_delivered_can_be_acknowledged_or_released():
@@ -243,6 +261,9 @@ def test_any_interleaving_delivers_each_and_the_checkpoint_never_passes_what_is_
 
     for step, number in steps:
         if step == "poll":
+            twin = copy.deepcopy(subscription)
+            assert twin.poll_all() == list(iter(copy.deepcopy(subscription).poll, None))
+            assert twin.poll() is None
             recorded = subscription.poll()
             if recorded:
                 assert recorded.position not in done

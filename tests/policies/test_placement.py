@@ -30,10 +30,7 @@ class Driver:
         self.step = 0
 
     def look(self, *, crashed: int = 0, interrupted: int = 0) -> None:
-        observation = Observation(
-            1.0, 1.0, 0, 1, time=15.0 * self.step, pools=tuple(self.pools), crashed=crashed, interrupted=interrupted
-        )
-        self.placement.observe(observation)
+        self.placement.observe(15.0 * self.step, self.pools, crashed=crashed, interrupted=interrupted)
 
     def go(self, least: float, most: float | None = None, periods: int = 1) -> Placed:
         for _ in range(periods):
@@ -142,7 +139,7 @@ def test_who_sleeps_is_woken_first_and_what_may_be_needed_later_sleeps() -> None
     again = placement()
     for _ in range(2):
         assert again.place([replace(WARM, ready=10)], Work(10.0, 10.0, 15.0, 15.0), price=20.0).asleep == {"warm": 5}
-    again.observe(Observation(1.0, 1.0, 0, 10, time=15.0, pools=(replace(WARM, ready=10, pending=5),)))
+    again.observe(15.0, [replace(WARM, ready=10, pending=5)])
     placed = again.place([replace(WARM, ready=10, pending=5)], Work(12.0, 12.0, 15.0, 18.0), price=20.0)
     assert (placed.awake, placed.asleep) == ({"warm": 12}, {"warm": 5})
 
@@ -162,6 +159,18 @@ def test_a_decision_names_the_pools_and_says_so_in_a_sentence() -> None:
     assert decision.pools["spot"] > 10
     assert decision.replicas == sum(decision.pools.values())
     assert f"({decision.pools['vm']} vm, {decision.pools['spot']} spot)." in decision.reason
+
+
+def test_it_looks_as_far_ahead_as_the_cheapest_kind_takes_to_start() -> None:
+    policy = Rarera(Surroundings(bound=2.0, service_rate=5.0))
+    large = Pool("large", speed=2.0, price_per_hour=1.7, start_up=90.0)
+    for step in range(1, 60):
+        pools = (replace(VM, ready=20), large) if step > 40 else ()
+        policy.observe(Observation(80.0 + step % 3, 5.0, 0, 20, time=15.0 * step, work_rate=5.0, pools=pools))
+        assert f"within {105 if step > 40 else 75} s" in policy.decide().reason
+    decision = policy.decide()
+    assert decision.pools is not None
+    assert decision.pools["large"] >= 9
 
 
 def test_twice_the_speed_is_half_the_replicas() -> None:

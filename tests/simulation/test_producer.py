@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from rarera_sim.adapters.memory import MemoryBus, MemoryLog
 from rarera_sim.core.projection import Tally
+from rarera_sim.metrics.journeys import Journeys
 from rarera_sim.policies import Fixed
 from rarera_sim.simulation.arrivals import Closed, Content, Workload, generate, poisson
 from rarera_sim.simulation.channel import Faults
@@ -17,8 +17,9 @@ from rarera_sim.simulation.distributions import Distribution
 from rarera_sim.simulation.gateway import Ports
 from rarera_sim.simulation.hardware import Hardware
 from rarera_sim.simulation.kernel import Streams
+from rarera_sim.simulation.producer import SourceSettings
 from rarera_sim.simulation.storage import LogSettings
-from rarera_sim.simulation.world import System, World
+from rarera_sim.simulation.world import System, Watchers, World
 
 CONTENT = Content()
 
@@ -93,6 +94,34 @@ def test_sources_can_be_copied_while_they_wait() -> None:
     streams = Streams(1)
     world = small_world(poisson(streams, rate=5.0, count=200), streams, loss=0.3)
     world.run_until(20.0)
-    other = copy.deepcopy(world.producer)
+    other = world.fork().producer
+    assert other is not None
     assert other is not world.producer
     assert len(other.events) == len(world.producer.events)
+
+
+def packed(**settings: Any) -> tuple[World, float]:
+    """A world whose line is slow, after its run, and its mean time from the source to the log."""
+    streams = Streams(1)
+    workload = poisson(streams, rate=10.0, count=500, sources=3)
+    journeys = Journeys()
+    system = System(channel=Faults(bandwidth=1_500.0), source=SourceSettings(**settings))
+    ports = Ports(MemoryLog(), MemoryBus(), Tally("value"))
+    watchers = Watchers(note=journeys.note, notes=journeys.notes)
+    world = World(system, workload, [0.01] * 500, "log", ports, Fixed(3), streams, watchers)
+    assert world.run()
+    frame = journeys.frame([event.id for event in world.events])
+    return world, float((frame["received_s"] - frame["created_s"]).mean())
+
+
+def test_packed_frames_take_less_of_the_line_and_arrive_as_they_were() -> None:
+    (plain, slow), (small, fast) = packed(), packed(compression="zlib")
+    assert small._channel.bytes < 0.7 * plain._channel.bytes
+    assert fast < 0.6 * slow
+    assert small.state == plain.state
+    assert [event.id for event in small.events] == [event.id for event in plain.events]
+
+
+def test_packing_takes_its_time() -> None:
+    (_, fast), (_, held) = packed(compression="zlib"), packed(compression="zlib", compression_time=0.2)
+    assert held == pytest.approx(fast + 0.2, abs=0.01)
