@@ -238,7 +238,7 @@ LEVERS: tuple[Lever, ...] = (
         path="hardware.name",
         before="m5-large",
         after="fargate-1-2",
-        situation={**_SCALES, _POLICY: "rarera"},
+        situation={**_SCALES, _POLICY: "predictive"},
         also=("on_time", "energy_kwh"),
     ),
     Lever(

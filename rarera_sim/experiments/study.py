@@ -21,7 +21,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -93,10 +92,10 @@ class Effort:
 
 FULL = Effort()
 SHORT = Effort(
-    learn_days=2.0,
-    tune_days=1.0,
+    learn_days=1.0,
+    tune_days=2.0,
     test_days=2.0,
-    tries=20,
+    tries=12,
     tries_after=4,
     tries_slow=4,
     steps=6,
@@ -119,7 +118,7 @@ SLOW = ("mpc", "price-aware", "bandit")
 
 MIX_TRACES = ("bursty", "calendar")
 MIX_TARGET = 0.01
-MIX_POLICIES = ("hpa", "erlang-c", "square-root", "predictive", OURS)
+MIX_POLICIES = ("hpa", "erlang-c", "predictive", OURS)
 
 ABLATION_TRACES = ("calendar", "bursty")
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -234,8 +233,10 @@ def jobs_of_study(effort: Effort) -> list[Job]:
                 for name in policies
                 if mix != "plain"
             ]
+    # What a part buys is more than a step or two.
+    rough = replace(once, steps=math.ceil(once.steps / 2))
     jobs += [
-        Job(trace, OURS, once, (MIX_TARGET,), parameters=tuple(parameters.items()), label=f"{OURS}, {label}")
+        Job(trace, OURS, rough, (MIX_TARGET,), parameters=tuple(parameters.items()), label=f"{OURS}, {label}")
         for trace in ABLATION_TRACES
         for label, parameters in ABLATIONS.items()
     ]
@@ -373,7 +374,6 @@ class _Contest:
         self.fixed = dict(job.parameters)
         self.loads: dict[tuple[Part, int, float], Load] = {}
         self.known: dict[Any, tuple[Outcome | Lost, Limits]] = {}
-        self.trained: tuple[Any, Scaler] | None = None
         self.seconds = 0.0
         self.decisions = 0
 
@@ -479,13 +479,9 @@ class _Contest:
         return result
 
     def policy(self, load: Load, parameters: Mapping[str, Any]) -> Scaler:
-        """A policy with these parameters that has seen the history."""
+        """A policy with these parameters that has seen the history: a new one each time, as a copy may share a part."""
         own = self.fixed | {name: value for name, value in parameters.items() if name not in _DRIVING}
-        hardware = self.hardware(load, parameters)
-        key = load.part, load.seed, load.system.objective.quantile, hardware, _text(own)
-        if self.trained is None or self.trained[0] != key:
-            self.trained = key, load.on(hardware).trained(self.job.policy, own)
-        return deepcopy(self.trained[1])
+        return load.on(self.hardware(load, parameters)).trained(self.job.policy, own)
 
     def hardware(self, load: Load, parameters: Mapping[str, Any]) -> Hardware:
         """What the policy is told it runs on: with replicas that sleep, they are as soon there as they wake."""
@@ -506,37 +502,41 @@ class _Contest:
         return Driven(policy, load.system.pools, **chosen, discipline=discipline, period=period)
 
     def equalled(self, load: Load, parameters: dict[str, Any], target: float) -> tuple[Try, bool]:
-        """The setting with its head-room moved until it just keeps the objective; and whether it came near."""
-        tries: list[Try] = []
-        for settings, start, low, high in self.directions(parameters):
+        """The setting with its head-room moved until it just keeps the objective; and whether it came near.
 
-            def evaluated(share: float, settings: Settings = settings) -> Outcome | Lost:
+        First by the parameter that is made for it, then by a factor on what is decided, which reaches further. The
+        limit on replicas was made for the tuning days: where nothing else helps it is lifted.
+        """
+        tries: list[Try] = []
+
+        def moved(settings: Settings, start: float, low: float, high: float) -> bool:
+            def evaluated(share: float) -> Outcome | Lost:
                 chosen = settings(share)
                 result = self.outcome(load, chosen, Limits(_HOPELESS * target))
                 tries.append(Try(chosen, result))
                 return result
 
             equalise(evaluated, start, low, high, violations=target, steps=self.job.effort.steps)
-            # Whoever keeps it has room enough.
-            if any(each.keeps(target) for each in tries):
-                break
-        return best_of(tries, target), NEAR.equal([each.result for each in tries], target)
+            return NEAR.equal([each.result for each in tries], target)
 
-    def directions(self, parameters: dict[str, Any]) -> Iterator[tuple[Settings, float, float, float]]:
-        """Ways to more replicas, where it stands and how far they go: its own, then a factor on what it decides."""
-        own = HEAD_ROOM.get(self.job.policy)
-        least, most = math.log(_FACTORS[0]), math.log(_FACTORS[1])
-        # The limit on replicas was made for the tuning days; whoever needs more may have it.
         unlimited = {name: value for name, value in parameters.items() if name != "replicas_max"}
         for chosen in (parameters, unlimited) if unlimited != parameters else (parameters,):
+            own = HEAD_ROOM.get(self.job.policy)
+            near = False
             if own is not None and own[0] not in self.fixed:
                 name, sign = own
                 within = tunable(self.job.policy)[name]
                 value = chosen.get(name, parameters_of(self.job.policy)[name].default)
                 # Where a policy finds its own value, from the middle.
                 start = 0.5 if value is None else place_of(within, value)
-                yield _along(chosen, name, within, sign), start if sign > 0 else 1.0 - start, 0.0, 1.0
-            yield _multiplied(chosen), math.log(chosen.get("factor", 1.0)), least, most
+                near = moved(_along(chosen, name, within, sign), start if sign > 0 else 1.0 - start, 0.0, 1.0)
+            if not near:
+                start_from = best_of(tries, target).parameters if tries else chosen
+                least, most = map(math.log, _FACTORS)
+                moved(_multiplied(start_from), math.log(start_from.get("factor", 1.0)), least, most)
+            if any(each.keeps(target) for each in tries):
+                break
+        return best_of(tries, target), NEAR.equal([each.result for each in tries], target)
 
 
 _Found = tuple[Load, float, str, dict[str, Any], Outcome]
@@ -712,10 +712,10 @@ def page_of(rows: pl.DataFrame, effort: Effort, pictures: Sequence[str] = ()) ->
         *_ABOUT,
         "",
         *wrap(
-            f"Effort: {effort.tries} evaluations per tuning on {effort.tune_days:g} days ({slow}), "
-            f"{effort.tries_after} in hindsight, and at most {effort.steps} on the way to equal violations; "
-            f"{effort.test_days:g} test days, which are those of draws {', '.join(map(str, effort.seeds))} together "
-            "where arrivals are drawn. Where a day is played faster, all days are tuned and tested on.",
+            f"Effort: {effort.tries} evaluations per tuning ({slow}), {effort.tries_after} in hindsight, and at most "
+            f"{2 * effort.steps} on the way to equal violations. Days to tune on: {effort.tune_days:g}; to test on: "
+            f"{effort.test_days:g}, which are those of draws {', '.join(map(str, effort.seeds))} together where "
+            "arrivals are drawn. Of traces that are played faster, all days.",
             width=120,
         ),
         *_left_out(plain, effort),

@@ -44,8 +44,12 @@ class Rarera:
     kept the objective (`Rehearsal`), times a factor that grows with what was overdrawn in truth (`Budget`). Capacity is
     given back only where it would not be asked for at `patience` times that price either, so that noise starts nothing.
     Small systems have at least what Erlang C wants for the rate of the last minute. What would be late even if nobody
-    waited is not held against it. Where a driver lets it choose, it
-    has those served last who are late already: with one capacity fewer are late.
+    waited is not held against it. Where a driver lets it choose, it has those served last who are late already: with
+    one capacity fewer are late.
+
+    What is wanted is work, which `Placement` deals out over pools. It looks as far ahead as the cheapest kind takes to
+    start; where replicas can sleep, as far as one takes to wake, and what may be needed later sleeps. Without a rate
+    for longer than that, it goes by how busy replicas are.
 
     Parameters
     ----------
@@ -287,7 +291,7 @@ class Rarera:
         catch_up = fresh / CATCH_UP + observation.late_waiting / _LATE_CATCH_UP
         floor = self._floor(unit, fresh)
         soon = far if near is None or near.forecast is None else near.forecast
-        needed, kept = capacities(soon, (price, self.patience * price), late_last=last).tolist()
+        needed, kept = _orders(soon, price, self.patience, last=last)
         wanted = Work(*(max(floor, min(1e9, (each + catch_up) / unit)) for each in (needed, kept)))
         pools = self._pools
         if near is not None:
@@ -312,7 +316,7 @@ class Rarera:
             if pool.wake_up is not None
         )
         price = self._price / min(1.0, max(0.01, part))
-        low, high = capacities(self._far.forecast, (price, self.patience * price), late_last=True).tolist()
+        low, high = _orders(self._far.forecast, price, self.patience, last=True)
         low, high = (min(1e9, (each + catch_up) / unit) for each in (low, high))
         # Who is busy cannot fall asleep, and would be given up instead.
         assert self._observation is not None, "a decision is about what was seen"
@@ -462,6 +466,16 @@ class _Outlook:
         if not same or [each.late_last for each in rehearsals] != list(self.rehearsals):
             raise BadInput("a Rarera cannot be read: it was saved with other settings")
         self.forecaster, self.rehearsals = forecaster, dict(zip(self.rehearsals, rehearsals, strict=True))
+
+
+def _orders(forecast: Forecast, price: float, patience: float, *, last: bool) -> tuple[float, float]:
+    """Capacities to ask for, and up to which to keep, 1/s: see `calibration.capacities`."""
+    if last:
+        # One by one: two numbers are sooner looked up than put into an array.
+        level, keep = 1.0 - 1.0 / max(1.0, price), 1.0 - 1.0 / max(1.0, patience * price)
+        return forecast.quantile(level), forecast.quantile(keep)
+    needed, kept = capacities(forecast, (price, patience * price)).tolist()
+    return needed, kept
 
 
 def _wait_share(servers: int, rate: float, service_rate: float, slack: float) -> float:

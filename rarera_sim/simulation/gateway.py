@@ -5,7 +5,7 @@ sources. What is missing is asked for; what comes twice is refused by the log.
 
 Between two commits nothing that comes has an effect that anybody could see. So sources and frames are caught up with
 when a batch is closed or somebody looks (`settle`), each with the moment that it had, and not one call after the other:
-half of the cost of an event was that of calling for it.
+two fifths of the cost of an event were those of calling for it.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ class LogTransport(ShortWay):
         self._short = cluster.takes_the_short_way and not prompt
         self._taken: dict[int, Recorded] = {}  # by number, of events that take the short way
         self._ended: list[tuple[int, float, float, float]] = []  # their services, see `Cluster.count`
-        self._begun: set[int] = (
-            set()
-        )  # of those whose service has not ended, the ones of which it was told that it began
+        self._begun: set[int] = set()  # of those under way, the ones that are told of
         if self._short:
             cluster.connect_lane(self)
         self._publishing = self._heard = False
@@ -339,12 +337,15 @@ class LogTransport(ShortWay):
             self._recorded -= 1
             number = self._numbers[recorded.position]
             taken[number] = recorded
-            # What was released comes again, and before all that was recorded later.
-            after = []
-            while waiting and taken[waiting[-1]].position > recorded.position:
-                after.append(waiting.pop())
-            waiting.append(number)
-            waiting.extend(reversed(after))
+            if not waiting or taken[waiting[-1]].position < recorded.position:
+                waiting.append(number)
+                continue
+            # It was released: it comes again, before all that was recorded later.
+            before = []
+            while taken[waiting[0]].position < recorded.position:
+                before.append(waiting.popleft())
+            waiting.appendleft(number)
+            waiting.extendleft(reversed(before))
 
     def work_of(self, number: int) -> Work:
         recorded = self._taken.pop(number)

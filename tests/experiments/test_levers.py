@@ -27,13 +27,14 @@ from rarera_sim.experiments.sweep import with_fields
 SHORT = msgspec.structs.replace(levers_scenario(), run=RunSettings(duration=180.0, warmup=0.0, training=0.0))
 BY_NAME = {lever.name: lever for lever in LEVERS}
 TIERS = BY_NAME["hot and cold tiers"]
+FASTER = Lever("twice the speed", "response time", "hardware.speed", 1.0, 2.0)
 NOTHING = Lever("the price of carbon", "cost", "prices.carbon_per_kwh", 369.0, 1.0)
 LINE = Lever("the last first", "response time", "line.discipline", "fifo", "lifo")
 
 
 @pytest.fixture(scope="module")
 def pulled() -> Levers:
-    return measure_levers(SHORT, [TIERS, NOTHING, LINE], seed=3, replications=4, jobs=1)
+    return measure_levers(SHORT, [FASTER, NOTHING, LINE], seed=3, replications=4, jobs=1)
 
 
 def sides(lever: Lever) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,7 +92,7 @@ def test_an_effect_is_the_paired_difference_of_the_runs(pulled: Levers) -> None:
 
 
 def test_what_makes_each_service_shorter_is_called_better(pulled: Levers) -> None:
-    row = pulled.effects.row(by_predicate=_is(TIERS, "mean_s"), named=True)
+    row = pulled.effects.row(by_predicate=_is(FASTER, "mean_s"), named=True)
     assert row["high_all"] < 0
     assert row["verdict"] == "better"
 
@@ -136,10 +137,10 @@ def test_a_verdict_needs_an_interval_without_zero(interval: Interval, lower_is_b
 
 
 def test_the_same_study_gives_the_same_digest_whoever_does_the_runs(pulled: Levers) -> None:
-    again = measure_levers(SHORT, [TIERS], seed=3, replications=4, jobs=2)
-    alone = measure_levers(SHORT, [TIERS], seed=3, replications=4, jobs=1)
+    again = measure_levers(SHORT, [FASTER], seed=3, replications=4, jobs=2)
+    alone = measure_levers(SHORT, [FASTER], seed=3, replications=4, jobs=1)
     assert again.digest == alone.digest != pulled.digest
-    assert again.runs["digest"].to_list() == pulled.runs.filter(lever=TIERS.name)["digest"].to_list()
+    assert again.runs["digest"].to_list() == pulled.runs.filter(lever=FASTER.name)["digest"].to_list()
     assert repr(again) == f"Levers(levers: 1 levers x 4 replications, seed=3, digest={again.digest[:12]})"
 
 
@@ -178,11 +179,14 @@ def test_who_cancels_at_once_gets_an_empty_study() -> None:
         ({"levers": []}, "levers must be one at least"),
         ({"levers": [TIERS, TIERS]}, "hot and cold tiers, hot and cold tiers"),
         ({"replications": 1}, "replications must be >= 2.*got 1"),
-        ({"levers": [replace(TIERS, path="path.hot_mx")]}, "unknown field 'path.hot_mx'"),
-        ({"levers": [replace(TIERS, after=-1)]}, "path.hot_max"),
-        ({"levers": [replace(TIERS, before=-1)]}, "path.hot_max"),
-        ({"levers": [replace(TIERS, after=TIERS.before)]}, "path.hot_max is 1 before and after"),
-        ({"levers": [replace(TIERS, also=("p98_s",))]}, "also must be of end_to_end_p99_s, on_time,.*got 'p98_s'"),
+        ({"levers": [NOTHING, replace(TIERS, path="path.hot_mx")]}, "unknown field 'path.hot_mx'"),
+        ({"levers": [NOTHING, replace(TIERS, after=-1)]}, "path.hot_max"),
+        ({"levers": [NOTHING, replace(TIERS, before=-1)]}, "path.hot_max"),
+        ({"levers": [NOTHING, replace(TIERS, after=TIERS.before)]}, "path.hot_max is 1 before and after"),
+        (
+            {"levers": [NOTHING, replace(TIERS, also=("p98_s",))]},
+            "also must be of end_to_end_p99_s, on_time,.*got 'p98_s'",
+        ),
     ],
 )
 def test_bad_input_is_said_before_anything_runs(changes: dict[str, Any], words: str) -> None:

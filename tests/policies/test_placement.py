@@ -74,6 +74,14 @@ def test_spot_carries_what_may_be_lost_in_one_blow(share: float, spot: int) -> N
     assert awake([SPOT], 99.9, share=share) == {"spot": 100}, "where there is nothing else, all"
 
 
+def test_too_many_spot_replicas_are_exchanged_as_others_get_ready() -> None:
+    driver = Driver(placement(share=0.0008), VM, replace(SPOT, ready=100))
+    assert driver.go(99.9, 110.0).awake == {"vm": 77, "spot": 100}
+    placed = driver.go(99.9, 110.0, periods=8)
+    assert placed.awake["vm"] == 77
+    assert 23 <= placed.awake["spot"] <= 34
+
+
 def test_zones_of_one_price_share_and_a_dearer_one_waits() -> None:
     zones = [replace(VM, name=zone, zone=zone) for zone in "abc"]
     assert awake(zones, 7.9) == {"a": 3, "b": 3, "c": 2}
@@ -135,6 +143,9 @@ def test_who_sleeps_is_woken_first_and_what_may_be_needed_later_sleeps() -> None
     assert (placed.awake, placed.asleep) == ({"warm": 12}, {"warm": 3})
     placed = placement().place([asleep], Work(6.0, 7.0, 15.0, 15.0), price=20.0)
     assert (placed.awake, placed.asleep) == ({"warm": 7}, {"warm": 8})
+    # Even where new ones would be cheaper: they would not be there in time.
+    placed = placement().place([SPOT, asleep], Work(12.0, 14.0, 15.0, 15.0), price=20.0)
+    assert placed.awake["warm"] == 12
     # Those that start only to sleep are not counted as awake the next time.
     again = placement()
     for _ in range(2):

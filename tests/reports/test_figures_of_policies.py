@@ -87,7 +87,9 @@ def test_something_happens_in_every_situation(periods):
     lost = periods.filter(pl.col("time_s").is_between(AT + 15.0, AT + 500.0), situation="spot loss")
     assert lost["spot"].max() == 0
     assert before_and_after(periods, "drift", "16 replicas", "late")[1] > 0.1
-    assert before_and_after(periods, "drift", "60 replicas", "late")[1] < 0.002, "but for services longer than the bound"
+    assert before_and_after(periods, "drift", "60 replicas", "late")[1] < 0.002, (
+        "but for services longer than the bound"
+    )
 
 
 def test_ours_leaves_spot_when_it_gets_dear():

@@ -13,7 +13,7 @@ import polars as pl
 from rarera_sim.core.errors import BadInput
 from rarera_sim.reports import Compared
 from rarera_sim.reports.figures import INK, TEMPLATE, VERMILION, looks
-from rarera_sim.reports.panels.live import keep
+from rarera_sim.reports.panels.live import keep, widget_of
 from rarera_sim.reports.panels.look import OWN_WIDTH, Panel, escaped, status, table
 from rarera_sim.reports.tables import estimate, written
 
@@ -100,8 +100,8 @@ class CompareExplorer(Panel):
         self.status = widgets.HTML()
         self.runs = widgets.HTML()
         self.differences = widgets.HTML()
-        self._selecting = False
-        self.figure = go.FigureWidget(self._figure())
+        self._brushing = False
+        self.figure = widget_of(self._figure())
         self.figure.data[1].on_selection(self._brushed)
         self.figure.data[1].on_deselect(lambda *_: self._choose(()))
         self.figure.data[1].on_click(self._brushed)
@@ -167,7 +167,7 @@ class CompareExplorer(Panel):
             error_x=self._error(self.measure.value, AGAINST[self.measure.value][1]),
             error_y=self._error("cost", 1.0),
             selected={"marker": {"opacity": 1.0}},
-            unselected={"marker": {"opacity": 0.25}},
+            unselected={"marker": {"opacity": 0.25}, "textfont": {"color": INK}},
             hovertemplate="%{text}: %{x:.4~g}, %{y:.4~g} USD<extra>mean</extra>",
         )
         figure.add_scatter(
@@ -184,7 +184,7 @@ class CompareExplorer(Panel):
             template=TEMPLATE,
             height=460,
             dragmode="select",
-            margin={"t": 50, "l": 70, "r": 20, "b": 60},
+            margin={"t": 66, "l": 70, "r": 20, "b": 60},
             meta={"alt": "Cost against quality, a point per configuration with intervals; the Pareto front as a line."},
         )
         return figure
@@ -213,13 +213,20 @@ class CompareExplorer(Panel):
             self._choose(tuple(self._names[place] for place in points.point_inds))
 
     def _choose(self, names: tuple[str, ...]) -> None:
-        self.chosen.value = names
+        self._brushing = True
+        try:
+            self.chosen.value = names
+        finally:
+            self._brushing = False
 
     def _tell(self) -> None:
         names = list(self.chosen.value)
         places = [self._names.index(name) for name in names]
         with self.figure.batch_update():
             self.figure.data[1].selectedpoints = places or None
+            if not self._brushing:
+                # Or the box that was drawn says again what it holds.
+                self.figure.layout.selections = ()
         keep(self.figure)
         front = [self._names[place] for place in self._points()[2]]
         if not names:

@@ -150,12 +150,11 @@ def live_figure(bound: float) -> go.FigureWidget:
             col=column,
             legend="legend" if (row, column) == (1, 1) else f"legend{2 * row + column - 2}",
         )
-    figure.add_hline(y=bound, line={"color": INK, "width": 1, "dash": "dash"}, row=1, col=1)
     legends = {
         ("legend" if place == 0 else f"legend{place + 1}"): {
-            # Beside the title of its plot, where no line comes.
-            "x": 0.45 if place % 2 == 0 else 1.0,
-            "xanchor": "right",
+            # Between the title of its plot and the plot, where no line comes.
+            "x": 0.0 if place % 2 == 0 else 0.55,
+            "xanchor": "left",
             "y": (1.0, 0.633, 0.267)[place // 2],
             "yanchor": "bottom",
             "orientation": "h",
@@ -165,21 +164,39 @@ def live_figure(bound: float) -> go.FigureWidget:
         }
         for place in range(6)
     }
-    figure.update_annotations(font={"size": 13}, yshift=4)
+    figure.update_annotations(font={"size": 13}, yshift=18)
     for place in range(6):
         figure.layout.annotations[place].update(x=0.0 if place % 2 == 0 else 0.55, xanchor="left")
+    figure.add_hline(
+        y=bound,
+        line={"color": INK, "width": 1, "dash": "dash"},
+        annotation={"text": "objective", "font": {"size": 11}, "yshift": -2},
+        annotation_position="bottom right",
+        row=1,
+        col=1,
+    )
     figure.update_xaxes(gridcolor=FAINT)
     figure.update_yaxes(rangemode="tozero", nticks=5)
     figure.update_xaxes(title_text="simulated time [s]", row=3)
     figure.update_layout(
         template=TEMPLATE,
-        height=620,
-        margin={"t": 40, "l": 50, "r": 15, "b": 50},
+        height=640,
+        margin={"t": 66, "l": 50, "r": 15, "b": 50},
         meta={"alt": "Six lines over simulated time: response time, backlog, replicas, incidents, money, late events."},
         **legends,
     )
+    return widget_of(figure)
+
+
+def widget_of(figure: go.Figure) -> go.FigureWidget:
+    """A figure as a widget that takes the width of its place.
+
+    Plotly draws it before it has one, 700 pixels wide, and looks again when the window changes: see `look.Care`.
+    """
     # Traces given to the constructor: a figure that got them later is empty in Voila.
-    return go.FigureWidget(figure)
+    made = go.FigureWidget(figure)
+    made._config = {"responsive": True, "autosizable": True, "displaylogo": False, "showSendToCloud": False}
+    return made
 
 
 class Drawing:

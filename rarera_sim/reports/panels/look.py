@@ -20,7 +20,8 @@ STYLE = """<style>
 .rarera h3 { font-size: 1.05em; }
 .rarera p { margin: .2em 0; }
 .rarera table.rarera-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .2em 0 .6em; }
-.rarera table.rarera-table caption { text-align: left; font-weight: 600; padding: .2em 0; color: var(--ink); }
+.rarera table.rarera-table caption { text-align: left; font-weight: 600; white-space: nowrap;
+  padding: .2em 0; color: var(--ink); }
 .rarera table.rarera-table th, .rarera table.rarera-table td { padding: .15em .7em; text-align: right;
   border-bottom: 1px solid var(--line); white-space: nowrap; color: var(--ink); background: transparent; }
 .rarera table.rarera-table th:first-child, .rarera table.rarera-table td:first-child,
@@ -31,6 +32,8 @@ STYLE = """<style>
 .rarera .rarera-bad { color: var(--bad); font-weight: 600; }
 .rarera .rarera-scroll { overflow-x: auto; }
 .rarera .rarera-refused input { border: 2px solid var(--bad); }
+[data-jp-theme-light="false"] .rarera { color-scheme: dark; }
+.rarera select { appearance: auto; background-image: none; }
 .rarera pre { white-space: pre-wrap; margin: .3em 0; color: var(--ink); background: transparent; }
 .rarera textarea { font-family: var(--jp-code-font-family, monospace); }
 .rarera :focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
@@ -45,7 +48,7 @@ class Care(anywidget.AnyWidget):
     """Does in the page what the widgets around it leave undone.
 
     Handles of sliders get the name of their control, which ipywidgets gives to none of them; figures take the width of
-    their place once they have one, as those in a tab that was hidden keep plotly's 700 pixels.
+    their place once they have one, at first and when a hidden tab is opened.
     """
 
     _esm = """

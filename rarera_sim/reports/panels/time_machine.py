@@ -19,7 +19,7 @@ from rarera_sim.core.projection import Projection, Tally, fold
 from rarera_sim.core.time import SECOND, parse_timestamp
 from rarera_sim.reports.figures import BLUE, GREY, INK, POINTS_MAX, TEMPLATE, VERMILION
 from rarera_sim.reports.panels.job import Job
-from rarera_sim.reports.panels.live import keep
+from rarera_sim.reports.panels.live import keep, widget_of
 from rarera_sim.reports.panels.logs import incidents_beside, log_of, moment
 from rarera_sim.reports.panels.look import Panel, note, status, table
 
@@ -149,11 +149,11 @@ class TimeMachine(Panel):
         figure.update_yaxes(title_text="created [s after the first]")
         figure.update_layout(
             template=TEMPLATE,
-            height=300,
-            margin={"t": 30, "l": 60, "r": 15, "b": 50},
+            height=330,
+            margin={"t": 56, "l": 60, "r": 15, "b": 50},
             meta={"alt": "Events by position and creation time; a point below others was late. Lines show the moment."},
         )
-        return go.FigureWidget(figure)
+        return widget_of(figure)
 
     # Where we are
 
