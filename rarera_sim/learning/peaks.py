@@ -273,6 +273,14 @@ class PeakForecaster:
         self._weights = [1.0 / len(experts)] * len(experts)
         self._now: _Situation | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_histograms"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy, too, has one memory and not two.
+        vars(self).update(state)
+        self._histograms = np.frombuffer(self._cells).reshape(-1, _BINS)
+
     @property
     def weights(self) -> Floats:
         """How far each expert is believed, shape (experts,)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from rarera_sim.learning.checks import no_clock_and_no_chance
@@ -39,6 +40,7 @@ def check_policy(factory: Factory, *, replicas_min: int = 1, replicas_max: int |
         _check_repeatable(factory, weather, phrase)
     _check_silence(factory, replicas_min)
     _check_asking_twice(factory)
+    _check_copy(factory)
     _check_clock_and_chance(factory)
     _check_forgives_nan(factory)
     _check_training(factory, replicas_min, replicas_max)
@@ -83,6 +85,17 @@ def _check_asking_twice(factory: Factory) -> None:
         decision = twice.decide()
         assert twice.decide() == decision, f"{twice!r} changed its mind when asked twice"
         assert once.decide() == decision, f"{twice!r} decided differently because it had been asked twice"
+
+
+def _check_copy(factory: Factory) -> None:
+    """A run that is forked copies its policy, and both go on as one would have."""
+    policy = factory()
+    half = len(ORDINARY) // 2
+    _decisions(policy, ORDINARY[:half])
+    copied = deepcopy(policy)
+    assert _decisions(copied, ORDINARY[half:]) == _decisions(policy, ORDINARY[half:]), (
+        f"{policy!r} and its copy decided differently"
+    )
 
 
 def _check_clock_and_chance(factory: Factory) -> None:

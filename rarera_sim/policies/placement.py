@@ -64,6 +64,7 @@ class _Kind:
     slow: bool
     room: int
     awake: int = field(init=False)
+    woken: int = 0  # of those awake: they are there at once, nearly
     surplus: float = 0.0  # work beyond what the pool may carry
 
     def __post_init__(self) -> None:
@@ -213,6 +214,7 @@ class Placement:
             if missing > _TOO_LITTLE * kind.work and kind.asleep:
                 woken = min(kind.asleep, math.ceil(missing / kind.work - _TOO_LITTLE))
                 kind.awake += woken
+                kind.woken = woken
                 missing -= woken * kind.work
 
     def _fill(self, kinds: Sequence[_Kind], least: float, price: float) -> None:
@@ -273,7 +275,7 @@ class Placement:
         excess = _work(kinds) - most
         if excess <= 0.0:
             return
-        ready = sum([min(kind.awake, kind.pool.ready) * kind.work for kind in kinds if kind.there])
+        ready = sum([min(kind.awake, kind.pool.ready + kind.woken) * kind.work for kind in kinds if kind.there])
         while excess > 0.0:
             chosen = max(
                 (kind for kind in kinds if kind.awake and kind.work * (1.0 - _TOO_LITTLE) <= excess),
@@ -282,7 +284,7 @@ class Placement:
             )
             if chosen is None:
                 return
-            if chosen.awake <= chosen.pool.ready:
+            if chosen.awake <= chosen.pool.ready + chosen.woken:
                 if ready - chosen.work < most - _TOO_LITTLE * chosen.work:
                     return  # who replaces it is not ready
                 ready -= chosen.work

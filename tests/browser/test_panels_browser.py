@@ -290,12 +290,11 @@ def test_what_was_found_is_taken_elsewhere(lab, folder, browser):
     page.on("request", lambda request: asked.append(request.url))
     page.goto((folder / "rarera-report" / "index.html").as_uri())
     page.get_by_role("link").first.click()
-    plot = page.locator(".plot").first
-    plot.locator(".main-svg").first.wait_for()
-    plot.scroll_into_view_if_needed()
-    place = plot.locator(".trace").last.locator(".point").first.bounding_box()
+    dot = page.locator(".plot .point").first
+    dot.scroll_into_view_if_needed()
+    place = dot.bounding_box()
     page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-    plot.locator(".hoverlayer .hovertext").first.wait_for()
+    page.locator(".hoverlayer .hovertext").first.wait_for()
     assert {url.partition(":")[0] for url in asked} == {"file"}
     assert path.as_uri() in asked
     context.close()
@@ -462,5 +461,5 @@ def test_the_tour_runs_without_an_error(lab, address):
     assert len(lab.evaluate(cells)) > 10
     assert not [kinds for _, kinds in lab.evaluate(cells) if "error" in kinds or "stream" in kinds]
     # Each figure is drawn where it is looked at.
-    lab.locator(".js-plotly-plot .main-svg").first.wait_for()
+    lab.locator(".js-plotly-plot .main-svg").first.wait_for(state="attached")
     shot(lab, "tour")

@@ -144,7 +144,8 @@ def test_who_sleeps_is_woken_first_and_what_may_be_needed_later_sleeps() -> None
     placed = placement().place([asleep], Work(6.0, 7.0, 15.0, 15.0), price=20.0)
     assert (placed.awake, placed.asleep) == ({"warm": 7}, {"warm": 8})
     # Even where new ones would be cheaper: they would not be there in time.
-    placed = placement().place([SPOT, asleep], Work(12.0, 14.0, 15.0, 15.0), price=20.0)
+    cheap = replace(WARM, name="cheap", price_per_hour=0.9)
+    placed = placement().place([cheap, asleep], Work(12.0, 14.0, 15.0, 15.0), price=20.0)
     assert placed.awake["warm"] == 12
     # Those that start only to sleep are not counted as awake the next time.
     again = placement()
@@ -182,6 +183,7 @@ def test_it_looks_as_far_ahead_as_the_cheapest_kind_takes_to_start() -> None:
     decision = policy.decide()
     assert decision.pools is not None
     assert decision.pools["large"] >= 9
+    assert policy.forecaster.horizon == 105.0
 
 
 def test_twice_the_speed_is_half_the_replicas() -> None:

@@ -24,7 +24,9 @@ POINTS_MAX = 1000  # of each line
 LEVELS = (0.5, 0.95, 0.99)
 MADE_GOOD = frozenset((Stage.RESENT, Stage.REFUSED, Stage.RELEASED, Stage.REDELIVERED))
 _DETECTED = frozenset(DETECTIONS) - {Stage.REDELIVERED}
-_DROPPED = frozenset((Stage.DROPPED, Stage.UNREADABLE, Stage.MISREAD, Stage.REJECTED, Stage.DEAD_LETTER))
+_DROPPED = frozenset(
+    (Stage.DROPPED, Stage.UNREADABLE, Stage.MISREAD, Stage.REJECTED, Stage.DEAD_LETTER, Stage.ABANDONED)
+)
 
 # name -> (row, column, label, colour, dash, shape)
 LINES: dict[str, tuple[int, int, str, str, str, str]] = {
