@@ -40,10 +40,10 @@ def check_policy(factory: Factory, *, replicas_min: int = 1, replicas_max: int |
         _check_repeatable(factory, weather, phrase)
     _check_silence(factory, replicas_min)
     _check_asking_twice(factory)
-    _check_copy(factory)
     _check_clock_and_chance(factory)
     _check_forgives_nan(factory)
     _check_training(factory, replicas_min, replicas_max)
+    _check_copy(factory)
 
 
 def _check_decisions(

@@ -27,6 +27,10 @@ _QUIET_UTILISATION = 0.7  # up to which who finds no queue has not waited
 _OWN_SHARE = 0.75  # of what may be late, up to which it is never excused
 _BLIND_UTILISATION = 0.6  # to be as busy as that is safe while nobody knows what arrives
 _PERIODS_TO_LOOK = 240  # after which it is looked anew which kind is the cheapest
+_LEAST_ASLEEP = 0.1  # of the price awake: what sleeps has been started, which is paid, and may never be woken
+_HIGHEST_DAYS = 7.0  # after which the highest rate counts half
+_HIGHEST_SHARE = 1.25  # of it, for which there may be sleepers
+_MUCH_SOONER = 0.5  # of a start-up: who takes longer to wake need not have slept
 _ASLEEP_PERIODS = 4  # in which what sleeps is looked at anew: it takes longer to change than that
 _SCV_SERVICES = 2000.0  # in which the spread of service times is learned
 _SMALL = 50.0  # busy replicas up to which the chance of single services matters beside the chance of the load
@@ -125,6 +129,7 @@ class Rarera:
         )
         self._floors: dict[tuple[int, int, int], int] = {}
         self._daily_rate = self._minute_rate = 0.0  # smoothed, 1/s
+        self._highest_rate = 0.0  # of a period, 1/s, slowly forgotten
         self._periods = 0
         self._price: float | None = None  # that was paid in the period under way
         self._late_waiting = self._backlog = 0
@@ -197,6 +202,7 @@ class Rarera:
             return
         self._blind = 0
         self._periods += 1
+        self._highest_rate = max(rate, self._highest_rate * 0.5 ** (period / (_HIGHEST_DAYS * day)))
         self._daily_rate += (rate - self._daily_rate) / min(self._periods, max(1.0, day / period))
         self._minute_rate += (rate - self._minute_rate) / min(self._periods, max(1.0, 60.0 / period))
         last = self._late_last(observation)
@@ -240,7 +246,7 @@ class Rarera:
         """The outlook until sleepers are awake, where there can be any that are sooner there than new ones."""
         wakes = min((pool.wake_up for pool in pools if pool.wake_up is not None), default=math.inf)
         period = self.surroundings.period
-        if wakes >= self._ahead or self._far.forecaster.periods == math.ceil(wakes / period - 1e-9) + 1:
+        if wakes > _MUCH_SOONER * self._ahead or self._far.forecaster.periods == math.ceil(wakes / period - 1e-9) + 1:
             return None
         if self._near is None or self._wakes != wakes:
             self._wakes = wakes
@@ -315,8 +321,10 @@ class Rarera:
             for pool in pools
             if pool.wake_up is not None
         )
-        price = self._price / min(1.0, max(0.01, part))
-        low, high = _orders(self._far.forecast, price, self.patience, last=True)
+        price = self._price / min(1.0, max(_LEAST_ASLEEP, part))
+        # Nobody sleeps for the tail of a guess: not for much more than has been seen.
+        highest = _HIGHEST_SHARE * self._highest_rate
+        low, high = (min(each, highest) for each in _orders(self._far.forecast, price, self.patience, last=True))
         low, high = (min(1e9, (each + catch_up) / unit) for each in (low, high))
         # Who is busy cannot fall asleep, and would be given up instead.
         assert self._observation is not None, "a decision is about what was seen"
@@ -396,7 +404,7 @@ class Rarera:
             "service": to_state(self.service),
             "budget": to_state(self.budget),
             "placement": self.placement.state(),
-            "rates": [self._daily_rate, self._minute_rate],
+            "rates": [self._daily_rate, self._minute_rate, self._highest_rate],
             "quiet": [self._quiet_finished, self._quiet_late],
             "scv": self._scv,
             "periods": self._periods,
@@ -417,7 +425,7 @@ class Rarera:
             service, budget = (from_state(parts[each]) for each in ("service", "budget"))
             if [type(service), type(budget)] != [type(self.service), type(self.budget)]:
                 raise BadInput("a Rarera cannot be read: it was saved with other settings")
-            daily, minute = (float(rate) for rate in parts["rates"])
+            daily, minute, highest = (float(rate) for rate in parts["rates"])
             quiet_finished, quiet_late = (float(each) for each in parts["quiet"])
             scv = float(parts["scv"])
             periods = int(parts["periods"])
@@ -428,7 +436,7 @@ class Rarera:
             raise BadInput(f"a Rarera cannot be read: {error}") from error
         self._ahead, self._ahead_since, self.placement.ahead = ahead, ahead_since, ahead
         self._far, self._near, self._wakes, self.service, self.budget = far, near, wakes, service, budget
-        self._daily_rate, self._minute_rate, self._periods = daily, minute, periods
+        self._daily_rate, self._minute_rate, self._highest_rate, self._periods = daily, minute, highest, periods
         self._quiet_finished, self._quiet_late, self._scv = quiet_finished, quiet_late, scv
 
 

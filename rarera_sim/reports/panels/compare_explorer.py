@@ -100,7 +100,6 @@ class CompareExplorer(Panel):
         self.status = widgets.HTML()
         self.runs = widgets.HTML()
         self.differences = widgets.HTML()
-        self._brushing = False
         self.figure = widget_of(self._figure())
         self.figure.data[1].on_selection(self._brushed)
         self.figure.data[1].on_deselect(lambda *_: self._choose(()))
@@ -213,21 +212,15 @@ class CompareExplorer(Panel):
             self._choose(tuple(self._names[place] for place in points.point_inds))
 
     def _choose(self, names: tuple[str, ...]) -> None:
-        self._brushing = True
-        try:
-            self.chosen.value = names
-        finally:
-            self._brushing = False
+        self.chosen.value = names
 
     def _tell(self) -> None:
         names = list(self.chosen.value)
         places = [self._names.index(name) for name in names]
         with self.figure.batch_update():
             self.figure.data[1].selectedpoints = places or None
-            if not self._brushing:
-                # Or the box that was drawn says again what it holds.
-                self.figure.layout.selections = ()
-        keep(self.figure)
+        # Not the layout: with it the box that was brushed comes back, and chooses again what it holds.
+        keep(self.figure, layout=False)
         front = [self._names[place] for place in self._points()[2]]
         if not names:
             self.status.value = status(f"Nothing is chosen. On the Pareto front: {', '.join(front)}.")

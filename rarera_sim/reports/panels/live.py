@@ -237,12 +237,13 @@ class Drawing:
         self._next = now + min(now - self._sent, PATIENCE)
 
 
-def keep(figure: go.FigureWidget, *, points: bool = True) -> None:
+def keep(figure: go.FigureWidget, *, points: bool = True, layout: bool = True) -> None:
     """Let whoever opens the page anew see what is drawn now, and not what the figure was made with.
 
-    `points` says whether the points have changed too: they are many, and a line that moves is one.
+    `points` and `layout` say what of it has changed: points are many, a line that moves is layout.
     """
-    figure._widget_layout = deepcopy(figure._layout_obj._props)
+    if layout:
+        figure._widget_layout = deepcopy(figure._layout_obj._props)
     if points:
         figure._widget_data = deepcopy(figure._data)
 
