@@ -30,9 +30,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(
-    path for folder in (".", "docs", "docs/howto", "docs/api", "data", "notebooks") for path in (ROOT / folder).glob("*.md") if path.is_file()
-)
+FOLDERS = (".", "docs", "docs/howto", "docs/api", "data", "notebooks")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md") if path.is_file())
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 SHELLS = {"console", "sh", "bash", "shell"}

@@ -860,7 +860,8 @@ def _check_format(connection: apsw.Connection, path: Path) -> None:
         raise UnknownFormat(f"{path} says it has format {version}; formats count from 1")
     if version < FORMAT:
         raise UnknownFormat(
-            f"{path} has format {version}: `rarera log upgrade {path}`, or opening it for writing, brings it to {FORMAT}"
+            f"{path} has format {version}: `rarera log upgrade {path}`, or opening it for writing, "
+            f"brings it to {FORMAT}"
         )
     for name, sql in _schema_of_format().items():
         if connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).get != sql:
