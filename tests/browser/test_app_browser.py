@@ -97,7 +97,7 @@ def test_run_moves_the_curve_and_cancel_keeps_what_is_done(app):
     # Long enough that nobody sees its end.
     panel.get_by_role("tab", name="Settings").click()
     panel.get_by_text("Length and replications").click()
-    box = panel.get_by_label("run duration", exact=True)
+    box = panel.get_by_role("textbox", name="run duration", exact=True)
     box.fill("1000000")
     box.press("Enter")
     go.click()

@@ -1,4 +1,4 @@
-"""The panels in a real JupyterLab, as a person uses them: click, type, scrub, brush, reload, restart.
+"""The panels in a real JupyterLab, as a person uses them: click, type, scrub, brush, restart.
 
 One JupyterLab is started for all of its tests, which go on where the last one ended.
 """
@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from browsing import ANSWERS, PATIENCE, answers, free_port, points, shot, until
+from browsing import ANSWERS, PATIENCE, answers, free_port, shot, until
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -425,30 +425,6 @@ def test_words_can_be_read_in_light_and_in_dark(lab, theme):
     assert [each for each in contrasts if each[1] < 4.0] == []
     for place, name in enumerate(("workbench", "workbench-done", "time-machine", "incidents", "compare")):
         shot(panels(lab).nth(place), f"{name}-{'light' if light == 'true' else 'dark'}")
-
-
-def test_a_reload_of_the_page_does_not_stop_a_run(lab):
-    button(panels(lab).nth(0), "Run").click()
-    until(lambda: points(panels(lab).nth(0)) > 3, lab)
-    lab.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    # JupyterLab draws what is in the window and no more: a window in which everything is.
-    lab.set_viewport_size({"width": 1500, "height": 12_000})
-    lab.reload()
-    one, other, machine = (panels(lab).nth(k) for k in range(3))
-    button(other, "Run").wait_for(timeout=PATIENCE)
-    # The kernel went on: what was drawn is there, what runs moves on, and it answers.
-    until(lambda: points(other) == 20, lab)
-    first = until(lambda: newest(one), lab)
-    until(lambda: newest(one) > first, lab)
-    assert machine.locator(".js-plotly-plot").evaluate("plot => plot.layout.shapes[0].x0") > 1
-    button(one, "Cancel").click()
-    one.get_by_text("Cancelled:").first.wait_for()
-    fill(other, "seed", "x")
-    other.get_by_text("seed must be a whole number").first.wait_for()
-    fill(other, "seed", "1")
-    until(lambda: button(other, "Run").is_enabled(), lab)
-    assert errors(lab) == 0
-    lab.set_viewport_size({"width": 1500, "height": 1400})
 
 
 def test_after_a_restart_of_the_kernel_everything_runs_again(lab):

@@ -455,6 +455,21 @@ def test_any_event_can_be_named_and_a_wrong_name_is_refused():
     assert "there is no event" in panel.event_note.value
 
 
+def test_incidents_are_found_beside_the_log_of_a_run(tmp_path):
+    from rarera_sim.adapters.sqlite import SqliteLog
+
+    path = tmp_path / "log.sqlite"
+    with SqliteLog(path) as log, SqliteLog(tmp_path / "log.incidents.sqlite") as beside:
+        log.append([Event("P/s", "made", {"speed": 1.0}, source="S", sequence=7, time=SECOND)])
+        beside.append(
+            IncidentBook(Journal("gate")).detect(Kind.ABNORMAL, SECOND, reason="stuck", source="S", first=7)[1]
+        )
+    panel = incident_explorer(path)
+    assert panel.listed.value == "gate-1"
+    assert "Through the stages: 1: P/s made" in panel.trace.value
+    assert [each.id for each in time_machine(path).incidents] == ["gate-1"]
+
+
 # Comparisons
 
 
