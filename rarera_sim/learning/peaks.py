@@ -148,12 +148,13 @@ class _Regression:
 
 # What an expert measures the future by, and what it tells situations apart by.
 _LAST, _SMOOTH, _LEVEL, _YESTERDAY, _MIDDLE, _HIGH = range(6)
-_ANY, _STATE, _SLOT, _HOUR = range(4)
-_SIZES = (1, 9, _SLOTS * 9, 24 * 3)
+_ANY, _STATE, _SLOT, _HOUR, _QUARTER = range(5)
+_QUARTERS = 96  # of an hour, in a day
+_SIZES = (1, 9, _SLOTS * 9, 24 * 3, _QUARTERS)
 _EXPERTS = (
     (_LAST, _ANY), (_LAST, _STATE), (_LAST, _SLOT),
     (_SMOOTH, _ANY), (_SMOOTH, _STATE), (_SMOOTH, _SLOT),
-    (_LEVEL, _ANY), (_LEVEL, _STATE),
+    (_LEVEL, _ANY), (_LEVEL, _STATE), (_LEVEL, _QUARTER),
     (_YESTERDAY, _ANY),
     (_MIDDLE, _ANY), (_MIDDLE, _STATE), (_MIDDLE, _SLOT), (_MIDDLE, _HOUR),
     (_HIGH, _ANY), (_HIGH, _STATE), (_HIGH, _SLOT),
@@ -161,7 +162,7 @@ _EXPERTS = (
 
 
 def _dated(reference: int, kind: int) -> bool:
-    return reference == _YESTERDAY or kind in (_SLOT, _HOUR)
+    return reference == _YESTERDAY or kind in (_SLOT, _HOUR, _QUARTER)
 
 
 class PeakForecaster:
@@ -169,9 +170,10 @@ class PeakForecaster:
 
     An expert measures the future in multiples of one thing (the last rate, a smoothed one, the level of the last half
     hour, the same time yesterday, one of a regression's two quantiles) and keeps a histogram of them for each
-    situation that it tells apart (any; how busy it is and was; that at each half minute of the hour; at each hour of
-    the day). A histogram that has seen little leans on the expert's first one. The weights of the experts are those of
-    Bayes' rule with a share that never dies, so that the best for now is found again after the world has changed.
+    situation that it tells apart (any; how busy it is and was; that at each half minute of the hour; at each hour, at
+    each quarter of an hour of the day). A histogram that has seen little leans on the expert's first one. The weights
+    of the experts are those of Bayes' rule with a share that never dies, so that the best for now is found again after
+    the world has changed.
 
         p(y) = sum_k w_k p_k(y),   w_k <- (1 - share) w_k p_k(y)^rate / sum_j w_j p_j(y)^rate + share / K
 
@@ -436,13 +438,13 @@ class PeakForecaster:
         states = state * 3 + (0 if lately < _BUSY else 1 if lately < _VERY_BUSY else 2)
         of_day = time % self.day / self.day
         slot, hour = int(of_day * 24.0 % 1.0 * _SLOTS), int(of_day * 24.0)
-        places = (0, states, slot * 9 + states, hour * 3 + state)
+        places = (0, states, slot * 9 + states, hour * 3 + state, int(of_day * _QUARTERS))
         rows = [start + places[kind] for start, (_, kind) in zip(self._starts, self._experts, strict=True)]
         floor = 1.0 / self.period
         return _Situation(tuple(rows), tuple([math.log(max(each, floor)) for each in references]))
 
     def _test(self, situation: _Situation, required: float) -> None:
-        """Weigh the experts by what they had said, and tell them; in plain Python: sixteen numbers fill no array."""
+        """Weigh the experts by what they had said, and tell them; in plain Python: so few numbers fill no array."""
         rows, logs = situation
         cells, seen, priors, lean, rate = self._cells, self._seen, self._priors, self.lean, self.learning_rate
         places = [min(max(int((required - log - _LOW) / _STEP), 1), _BINS - 2) for log in logs]

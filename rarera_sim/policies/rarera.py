@@ -29,7 +29,9 @@ _BLIND_UTILISATION = 0.6  # to be as busy as that is safe while nobody knows wha
 _PERIODS_TO_LOOK = 240  # after which it is looked anew which kind is the cheapest
 _LEAST_ASLEEP = 0.1  # of the price awake: what sleeps has been started, which is paid, and may never be woken
 _HIGHEST_DAYS = 7.0  # after which the highest rate counts half
-_HIGHEST_SHARE = 1.25  # of it, for which there may be sleepers
+# Of it, beyond which nothing is ordered: the tail of a forecast is a guess. At a price of 1,000 it wanted 34/s where
+# 4.2/s was the most in a month.
+_HIGHEST_SHARE = 1.25
 _MUCH_SOONER = 0.5  # of a start-up: who takes longer to wake need not have slept
 _ASLEEP_PERIODS = 4  # in which what sleeps is looked at anew: it takes longer to change than that
 _SCV_SERVICES = 2000.0  # in which the spread of service times is learned
@@ -297,7 +299,7 @@ class Rarera:
         catch_up = fresh / CATCH_UP + observation.late_waiting / _LATE_CATCH_UP
         floor = self._floor(unit, fresh)
         soon = far if near is None or near.forecast is None else near.forecast
-        needed, kept = _orders(soon, price, self.patience, last=last)
+        needed, kept = self._sensible(_orders(soon, price, self.patience, last=last))
         wanted = Work(*(max(floor, min(1e9, (each + catch_up) / unit)) for each in (needed, kept)))
         pools = self._pools
         if near is not None:
@@ -322,15 +324,18 @@ class Rarera:
             if pool.wake_up is not None
         )
         price = self._price / min(1.0, max(_LEAST_ASLEEP, part))
-        # Nobody sleeps for the tail of a guess: not for much more than has been seen.
-        highest = _HIGHEST_SHARE * self._highest_rate
-        low, high = (min(each, highest) for each in _orders(self._far.forecast, price, self.patience, last=True))
+        low, high = self._sensible(_orders(self._far.forecast, price, self.patience, last=True))
         low, high = (min(1e9, (each + catch_up) / unit) for each in (low, high))
         # Who is busy cannot fall asleep, and would be given up instead.
         assert self._observation is not None, "a decision is about what was seen"
         busy = self._observation.in_service * max(pool.speed for pool in pools)
         most = max(awake.most, busy)
         return Work(awake.least, most, max(low, awake.least), max(high, most))
+
+    def _sensible(self, orders: tuple[float, float]) -> tuple[float, float]:
+        """Not for much more than has been seen."""
+        highest = _HIGHEST_SHARE * self._highest_rate
+        return min(orders[0], highest), min(orders[1], highest)
 
     def _decide_blindly(self, observation: Observation, discipline: str | None) -> Decision:
         """No rate has been heard for longer than a forecast reaches: as busy as usual, or as it is."""

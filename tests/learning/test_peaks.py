@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from rarera_sim.experiments.scenario import default_scenario
+from rarera_sim.experiments.workload import prepared
 from rarera_sim.learning.peaks import Forecast, PeakForecaster, required_rate
 
 
@@ -64,6 +66,19 @@ def test_what_was_not_measured_teaches_nothing() -> None:
         for nonsense in (math.nan, math.inf, -1.0):
             forecaster.learn(nonsense, 15.0 * step)
     assert np.array_equal(forecaster.forecast().shares, spared.forecast().shares)
+
+
+def test_the_first_flights_of_the_morning_are_expected() -> None:
+    # Sixty times as fast as life: the night ends within two periods.
+    rates = [each.arrival_rate for each in prepared(default_scenario(), 1).observations()]
+    forecaster, expected = PeakForecaster(horizon=75.0, slack=22.0, day=1440.0), []
+    for step in range(1, len(rates) - 5):
+        forecaster.learn(rates[step - 1], 15.0 * step)
+        needed = required_rate(rates[step : step + 5], 15.0, 22.0)
+        if step > 7 * 96 and needed > max(3.0 * rates[step - 1], 0.7):
+            expected.append(needed <= forecaster.forecast().quantile(0.95))
+    # Without an expert for the quarters of an hour .88 of 85.
+    assert np.mean(expected) >= 0.95
 
 
 def test_without_a_calendar_the_time_of_day_says_nothing() -> None:

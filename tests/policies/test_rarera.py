@@ -92,6 +92,13 @@ def test_lateness_seen_makes_lateness_dearer() -> None:
     assert prices[1] > 3.0 * prices[0]
 
 
+def test_however_dear_lateness_is_it_orders_little_more_than_was_ever_needed() -> None:
+    policy = taught(Rarera(FACTS))
+    policy.budget.debt = 100.0
+    # Some 68/s were the most, 5/s is what a replica does.
+    assert 14 <= policy.decide().replicas <= 18
+
+
 def test_capacity_is_kept_where_it_would_nearly_be_asked_for() -> None:
     wanted = []
     for patience in (1.0, 3.0):
