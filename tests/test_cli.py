@@ -754,7 +754,7 @@ def test_an_unknown_benchmark_is_bad_input(rarera):
 
 @pytest.mark.benchmark
 def test_a_benchmark_prints_one_object(rarera):
-    code, out, err = rarera("bench", "log", "--quick", "--json")
+    code, out, err = rarera("bench", "policies", "--quick", "--json")
     assert (code, [line for line in err.splitlines() if line.startswith("rarera: ")]) == (0, [])
     assert list(json.loads(out)) == ["bench", "machine", "rows"]
 
