@@ -182,7 +182,7 @@ def run(
     seed: int = 1,
     configuration: Configuration | None = None,
     *,
-    log_path: Path | None = None,
+    log_path: Path | str | None = None,
     ports: Ports | None = None,
     env: simpy.Environment | None = None,
     watch: Watchers | None = None,
@@ -223,7 +223,7 @@ def run(
     kept = log_path is not None or ports is not None
     with ExitStack() as stack:
         if ports is None:
-            ports = _ports(scenario, configuration, log_path, stack)
+            ports = _ports(scenario, configuration, None if log_path is None else Path(log_path), stack)
         return _run(ready, configuration, seed, ports, env, kept=kept, watch=watch)
 
 
@@ -313,7 +313,8 @@ def _run(
     measures["state_correct"] = right
     crashes = pl.DataFrame(world.cluster.crashes, schema=CRASHES, orient="row")
     kinds = {each.name: each.hardware for each in scenario.all_pools}
-    traffic = _traffic(table, sizes, *ready.window)
+    packed = world.producer.packed if world.producer is not None else {}
+    traffic = _traffic(table, sizes, [packed[number] for number in range(len(packed))] or sizes, *ready.window)
     costs = cost_frame(leases, kinds, scenario.prices, *ready.window, traffic)
     processors = processor_frame(leases, world.cluster.crashes, *ready.window)
     measures |= _of_processors(costs, processors, leases, ready.window)
@@ -352,15 +353,15 @@ def _told(ours: Callable[..., Any], theirs: Callable[..., Any] | None) -> Callab
     return both
 
 
-def _traffic(journeys: pl.DataFrame, sizes: list[int], since: float, until: float) -> Traffic:
-    """Bytes that were kept and carried in the window."""
+def _traffic(journeys: pl.DataFrame, sizes: list[int], lengths: list[int], since: float, until: float) -> Traffic:
+    """Bytes that were kept and carried in the window, of frames with these sizes, and lengths on the line."""
     if not sizes:
         return Traffic()
-    size = pl.Series(sizes, dtype=pl.Float64)
+    size, length = pl.Series(sizes, dtype=pl.Float64), pl.Series(lengths, dtype=pl.Float64)
     recorded = journeys["recorded_s"].fill_null(until).clip(since, until)
     stored = float((size * (until - recorded)).sum())
     sent = journeys["created_s"].is_between(since, until, closed="left")
-    carried = float((size * (1 + journeys["resent"])).filter(sent).sum())
+    carried = float((length * (1 + journeys["resent"])).filter(sent).sum())
     return Traffic(stored, carried)
 
 

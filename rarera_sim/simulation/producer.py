@@ -86,6 +86,7 @@ class Producer:
         self._reliable = reliable
         self._packs = settings.compression != "none"
         self._dictionaries: dict[str, Frame] = {}
+        self.packed: dict[int, int] = {}  # by number of the event, bytes of its packed frame
         self._backoff = Backoff(delay=settings.resend_after, delay_max=settings.resend_after_max)
         self._outboxes: dict[str, Outbox] = {}
         self._waiting: dict[str, Outbox] = {}  # those that are not empty
@@ -263,7 +264,8 @@ class Producer:
         else:
             frame = event.frame
         if self._packs:
-            self._channel.send(frame, number, now, length=self._packed(frame, event.source), held=self._held)
+            length = self.packed[number] = self._packed(frame, event.source)
+            self._channel.send(frame, number, now, length=length, held=self._held)
         else:
             self._channel.send(frame, number, now)
 
@@ -295,18 +297,17 @@ class Producer:
             for sequence, frame in outbox.due(self._env.now):
                 number = self.number_of(source, sequence)
                 self._note(Stage.DETECTED_OVERDUE, number)
-                self._send_again(source, number, frame)
+                self._send_again(number, frame)
         self._watch(None)
 
     def _resend(self, source: str, frames: Iterable[tuple[int, bytes]]) -> None:
         for sequence, frame in frames:
-            self._send_again(source, self.number_of(source, sequence), frame)
+            self._send_again(self.number_of(source, sequence), frame)
 
-    def _send_again(self, source: str, number: int, frame: Frame) -> None:
+    def _send_again(self, number: int, frame: Frame) -> None:
         self._note(Stage.RESENT, number)
         if self._packs:
-            # It has been packed before.
-            self._channel.send(frame, number, again=True, length=self._packed(frame, source))
+            self._channel.send(frame, number, again=True, length=self.packed[number])
         else:
             self._channel.send(frame, number, again=True)
 

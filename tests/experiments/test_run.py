@@ -18,6 +18,7 @@ from rarera_sim.experiments.compare import compare, seed_of
 from rarera_sim.experiments.run import load_run, run
 from rarera_sim.experiments.scenario import Configuration, Scenario, default_scenario, parse_scenario
 from rarera_sim.experiments.workload import prepared
+from rarera_sim.simulation.producer import SourceSettings
 
 replace = msgspec.structs.replace
 
@@ -257,6 +258,15 @@ def test_costs_are_itemised_and_their_replicas_are_the_cost() -> None:
     assert outcome.measures["energy_kwh"] > 0.0
     assert costs["network"] > 0.0
     assert outcome.costs["quantity"].min() >= 0.0
+
+
+def test_what_is_packed_pays_for_its_length_on_the_line() -> None:
+    packed = replace(one_day(LOG), source=SourceSettings(compression="zlib"))
+    plain, small = (
+        dict(outcome.costs.select("item", "quantity").iter_rows()) for outcome in (run(one_day(LOG), 1), run(packed, 1))
+    )
+    assert 0.0 < small["network"] < 0.7 * plain["network"]
+    assert small["storage"] == pytest.approx(plain["storage"], rel=0.01), "logs keep what was packed for the way"
 
 
 def test_without_a_transport_the_same_arrivals_make_a_queueing_system() -> None:

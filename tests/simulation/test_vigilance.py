@@ -181,7 +181,7 @@ def test_what_is_watched_and_how_it_misbehaves_are_part_of_a_scenario():
 def test_incidents_of_a_kept_run_are_kept_beside_its_log(tmp_path):
     from rarera_sim.adapters.urls import open_log
 
-    run(scenario("stuck"), 1, log_path=tmp_path / "log.sqlite")
+    run(scenario("stuck"), 1, log_path=str(tmp_path / "log.sqlite"))
     with open_log(str(tmp_path / "log.incidents.sqlite"), read_only=True) as kept:
         assert {each.kind for each in incidents(kept)} == {Kind.ABNORMAL}
 
