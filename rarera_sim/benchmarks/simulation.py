@@ -6,6 +6,10 @@ their users would, and keep every customer's response time; ours also keeps when
 finished, what policies see once per period, and the frame of all journeys. "Whole path" is the real core inside:
 canonical bytes, channel, UID checked, group commit to the log, bus, subscription, projection, acknowledgement to the
 source's outbox; 900 events/s, so that commits gather some 20 events.
+
+"A comparison" is what `compare` takes by the clock with two processes: twelve policies, a day of `bursty` arrivals at
+60 events/s, replicas that start in a minute, core off, metrics on. One replication of a part of that day is run, and
+the time scaled to ten of a whole one.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from array import array
 from collections.abc import Callable
 from functools import partial
@@ -29,13 +34,18 @@ from rarera_sim.adapters.sqlite import SqliteLog
 from rarera_sim.benchmarks.measure import Cost, Progress, Row, absent, against, at_most, cost_of, in_rounds
 from rarera_sim.core.log import EventLog
 from rarera_sim.core.projection import Tally
+from rarera_sim.experiments.compare import compare
+from rarera_sim.experiments.scenario import Configuration, RunSettings, Scenario
 from rarera_sim.metrics.journeys import Journeys
 from rarera_sim.policies import Fixed
-from rarera_sim.simulation.arrivals import poisson
-from rarera_sim.simulation.control import ControlSettings
+from rarera_sim.simulation.arrivals import Bursty, poisson
+from rarera_sim.simulation.control import ControlSettings, Objective
 from rarera_sim.simulation.gateway import Ports
+from rarera_sim.simulation.generators import DAY
+from rarera_sim.simulation.hardware import Hardware
 from rarera_sim.simulation.kernel import Streams
 from rarera_sim.simulation.line import LineSettings
+from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.world import System, Watchers, World
 
 TITLE = "The model"
@@ -44,6 +54,13 @@ ABOUT = __doc__
 SERVERS, LOAD = 10, 0.9
 MEMORY_MAX = 1_000.0
 WHOLE_MEMORY_EVENTS = 10_000_000
+COMPARISON_MAX = 30.0  # minutes
+REPLICATIONS = 10
+# From the plainest to ours; the three that plan by simulating or try others out take longer.
+COMPARED = (
+    "fixed", "threshold", "hpa", "hpa-rate", "keda", "knative",
+    "ds2", "flink", "erlang-c", "square-root", "predictive", "rarera",
+)  # fmt: skip
 
 
 class Size(NamedTuple):
@@ -55,16 +72,25 @@ class Size(NamedTuple):
     curve: tuple[int, ...]
     memory: int
     whole_memory: int
+    compared: float  # seconds of the day
 
 
-QUICK = Size(5_000, 3, 2_000, (1_000, 10_000), 200_000, 10_000)
-FULL = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000), 10_000_000, 200_000)
-LONG = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000, 10_000_000), 10_000_000, 10_000_000)
+QUICK = Size(5_000, 3, 2_000, (1_000, 10_000), 200_000, 10_000, 60.0)
+FULL = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000), 10_000_000, 200_000, DAY / 8)
+LONG = Size(50_000, 7, 20_000, (10_000, 100_000, 1_000_000, 10_000_000), 10_000_000, 10_000_000, DAY)
 
 
 def run(*, quick: bool, long: bool, progress: Progress) -> list[Row]:
     size = QUICK if quick else LONG if long else FULL
-    parts: list[Callable[[Size], list[Row]]] = [_bare, _lines, _whole_path, _events_curve, _replicas_curve, _memory]
+    parts: list[Callable[[Size], list[Row]]] = [
+        _bare,
+        _lines,
+        _whole_path,
+        _events_curve,
+        _replicas_curve,
+        _memory,
+        _comparison,
+    ]
     rows = []
     for done, part in enumerate(parts):
         progress(done, len(parts))
@@ -339,6 +365,36 @@ def _memory(size: Size) -> list[Row]:
         case = f"the same for {WHOLE_MEMORY_EVENTS:,} events, by what the last three quarters took"
         rows.append(at_most(case, projected, "MB", MEMORY_MAX))
     return rows
+
+
+# A comparison
+
+
+def comparison(duration: float) -> Scenario:
+    """Twelve policies under bursts that nobody can foresee."""
+    return Scenario(
+        name="twelve-policies",
+        arrivals=Bursty(rate=60.0),
+        service=ServiceTime(mean=0.2, scv=0.5),
+        hardware=Hardware(start_up=60.0),
+        control=ControlSettings(replicas_max=200),
+        objective=Objective(quantile=0.99, bound=2.0),
+        run=RunSettings(duration=duration, training=3_600.0),
+        configurations=tuple(
+            Configuration(transport="direct", policy=name, parameters={"replicas": 40} if name == "fixed" else {})
+            for name in COMPARED
+        ),
+    )
+
+
+def _comparison(size: Size) -> list[Row]:
+    scenario = comparison(size.compared)
+    started = time.perf_counter()
+    done = compare(scenario, replications=1, jobs=2)
+    minutes = (time.perf_counter() - started) / 60.0 * REPLICATIONS * DAY / size.compared
+    assert len(done.rows) == len(COMPARED), "every policy was run"
+    case = f"a comparison: {len(COMPARED)} policies, {REPLICATIONS} replications of a day, 2 processes"
+    return [at_most(case, minutes, "minutes by the clock", COMPARISON_MAX)]
 
 
 def _peak_of(count: int, what: str = "bare") -> float:

@@ -287,7 +287,7 @@ def _run(
         streams,
         watchers,
         env,
-        factors=scenario.service.factors((each.hardware.name for each in scenario.all_pools), ready.workload.types()),
+        factors=_factors(ready),
     )
     world.run(drain_max=scenario.run.drain_max)
     leases += world.cluster.leases()
@@ -339,6 +339,13 @@ def _run(
         processors=processors,
         alerts=pl.DataFrame(world.alerts, schema=ALERTS, orient="row"),
     )
+
+
+def _factors(ready: Prepared) -> dict[str, list[float]]:
+    service = ready.scenario.service
+    if not service.by_hardware:
+        return {}  # without looking at the type of each event
+    return service.factors((each.hardware.name for each in ready.scenario.all_pools), ready.workload.types())
 
 
 def _told(ours: Callable[..., Any], theirs: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -148,6 +148,11 @@ class ServiceTime(TypeServiceTime, frozen=True, kw_only=True):
         names, codes = np.unique(np.asarray(types), return_inverse=True)
         return np.asarray(times * np.array([factors.get(str(name), general) for name in names])[codes])
 
+    @property
+    def by_hardware(self) -> bool:
+        """Whether some kinds of hardware take longer than others, beside their speed."""
+        return bool(self.hardware) or any(each.hardware for each in (self.types or {}).values())
+
     def factors(self, kinds: Iterable[str], types: Sequence[str] | NDArray[np.str_]) -> dict[str, list[float]]:
         """How many times as long each event takes on kinds of hardware, those left out on which all take their time.
 
@@ -155,7 +160,7 @@ class ServiceTime(TypeServiceTime, frozen=True, kw_only=True):
         >>> service.factors(["cpu", "gpu"], ["frame", "reading"])
         {'gpu': [0.1, 1.0]}
         """
-        if not self.hardware and not any(each.hardware for each in (self.types or {}).values()):
+        if not self.by_hardware:
             return {}
         once = np.ones(len(types))
         found = {kind: self.on(kind, once, types) for kind in kinds}

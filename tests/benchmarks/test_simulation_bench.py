@@ -29,6 +29,13 @@ def test_the_whole_path_and_the_memory_are_told(rows) -> None:
     assert sum("memory for" in case for case in cases) == 2
 
 
+def test_a_comparison_is_scaled_to_ten_replications_of_a_day() -> None:
+    [row] = simulation._comparison(SIZE)
+    assert (row.unit, row.aim) == ("minutes by the clock", 30.0)
+    assert {each.policy for each in simulation.comparison(60.0).configurations} == set(simulation.COMPARED)
+    assert row.value > 0.0
+
+
 def test_both_sides_are_the_same_queue() -> None:
     """Or their costs could not be compared: M/M/10 at a load of .9 responds in 1.67 s on average."""
     chunks = queueing(40_000)()._chunks
