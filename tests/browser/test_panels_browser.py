@@ -1,4 +1,4 @@
-"""The panels in a real JupyterLab, as a person uses them: click, type, scrub, brush, restart.
+"""The panels in a real JupyterLab, as a person uses them: click, type, scrub, brush, restart, reload.
 
 One JupyterLab is started for all of its tests, which go on where the last one ended.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
-from browsing import ANSWERS, PATIENCE, answers, free_port, shot, until
+from browsing import ANSWERS, PATIENCE, answers, free_port, points, shot, until
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -71,17 +72,21 @@ CELLS = (
 )
 
 
+def notebook_of(sources: Sequence[str]) -> dict[str, Any]:
+    cells = [
+        {"cell_type": "code", "id": f"c{k}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+        for k, source in enumerate(sources)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where JupyterLab works: a notebook with every panel, and the tour."""
     folder = tmp_path_factory.mktemp("lab")
-    cells = [
-        {"cell_type": "code", "id": f"c{k}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
-        for k, source in enumerate(CELLS)
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "panels.ipynb").write_text(json.dumps(notebook))
+    for name, sources in (("panels", CELLS), ("reload", CELLS[:2])):
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook_of(sources)))
     shutil.copy(TOUR, folder / "tour.ipynb")
     settings = folder / "settings" / "overrides.json"
     settings.parent.mkdir()
@@ -131,13 +136,18 @@ def lab(address, browser):
     context.close()
 
 
-def run_all(page: Any) -> None:
-    """Run every cell as soon as there is a kernel."""
-    page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget?.sessionContext")
+def run_all(page: Any, name: str = "panels") -> None:
+    """Run every cell of this notebook, of which nothing was run before, as soon as there is a kernel."""
+    # JupyterLab also opens what was open before, and shows that first.
+    page.wait_for_function(
+        "name => window.jupyterapp?.shell.currentWidget?.context?.path === `${name}.ipynb`", arg=name
+    )
     page.evaluate(
         """async () => {
-            const context = window.jupyterapp.shell.currentWidget.sessionContext;
-            await context.ready;
+            const notebook = window.jupyterapp.shell.currentWidget;
+            await notebook.context.ready;
+            await notebook.sessionContext.ready;
+            await window.jupyterapp.commands.execute("notebook:clear-all-cell-outputs");
             await window.jupyterapp.commands.execute("notebook:run-all-cells");
         }"""
     )
@@ -428,12 +438,7 @@ def test_words_can_be_read_in_light_and_in_dark(lab, theme):
 
 
 def test_after_a_restart_of_the_kernel_everything_runs_again(lab):
-    lab.evaluate(
-        """async () => {
-            await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart();
-            await window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs');
-        }"""
-    )
+    lab.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     run_all(lab)
     all_shown(lab)
     other = panels(lab).nth(1)
@@ -442,10 +447,33 @@ def test_after_a_restart_of_the_kernel_everything_runs_again(lab):
     assert errors(lab) == 0
 
 
+def turn_to(page: Any, address: str, name: str) -> None:
+    """Leave this notebook, its kernel too, and run another."""
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.goto(f"{address}/lab/tree/{name}.ipynb?token=open")
+    run_all(page, name)
+
+
+def test_a_reload_of_the_page_does_not_stop_a_run(lab, address):
+    turn_to(lab, address, "reload")
+    panel = panels(lab).first
+    button(panel, "Run").click()
+    until(lambda: points(panel) > 3, lab)
+    lab.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    lab.reload()
+    # The kernel went on: what was drawn is there, moves on, and answers.
+    button(panel, "Cancel").wait_for(timeout=PATIENCE)
+    first = until(lambda: newest(panel), lab)
+    until(lambda: newest(panel) > first, lab)
+    button(panel, "Cancel").click()
+    panel.get_by_text("Cancelled:").first.wait_for()
+    fill(panel, "seed", "x")
+    panel.get_by_text("seed must be a whole number").first.wait_for()
+    assert errors(lab) == 0
+
+
 def test_the_tour_runs_without_an_error(lab, address):
-    lab.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    lab.goto(f"{address}/lab/tree/tour.ipynb?token=open")
-    run_all(lab)
+    turn_to(lab, address, "tour")
     cells = """() => window.jupyterapp.shell.currentWidget.content.model.cells.length && [...Array(
         window.jupyterapp.shell.currentWidget.content.model.cells.length).keys()]
         .map(k => window.jupyterapp.shell.currentWidget.content.model.cells.get(k)).filter(each => each.type === "code")
