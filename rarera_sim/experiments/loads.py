@@ -72,6 +72,8 @@ class Trace:
         What an event takes; None: the trace says.
     drawn
         Whether arrivals are drawn, so that every seed is another trace. A recorded one is the same for all.
+    unavoidable
+        Share of the events whose service alone is longer than the bound: no capacity keeps a smaller one.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Trace:
     service: ServiceTime | None = None
     day: float = DAY
     drawn: bool = False
+    unavoidable: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +259,7 @@ TRACES: dict[str, Trace] = {
         420.0,
         None,
         DAY / 60.0,
+        unavoidable=0.0025,
     ),
     "llm": Trace(
         "llm",

@@ -27,7 +27,8 @@ _LOW, _STEP, _BINS = -2.0, 0.025, 200
 _HEARD = 0.01  # weight below which an expert is not asked: saves time, moves no decision measured
 _LEVELS = (0.7, 0.95)  # of the regression that serves as a reference: its middle and its high
 _LONG = 120  # periods of the level that everything is measured by: half an hour of 15 s
-_RECENT = 40  # periods in which a burst is "just over": ten minutes of 15 s
+_RECENT = 60  # periods in which a burst is "just over": a quarter of an hour of 15 s
+_NEW = 2  # periods of which nobody can say yet what they are the beginning of
 _FEW = 8  # periods
 _SLOTS = 120  # of an hour, for what a calendar repeats: half a minute each
 _BUSY, _VERY_BUSY, _QUIET = 1.6, 2.5, 0.8  # times the level: what counts as a burst
@@ -108,12 +109,13 @@ class Forecast:
 
 
 class _Situation(NamedTuple):
-    """What is known when a forecast is made: which histogram of each expert speaks, and the logarithm of what each
-    reference is now.
+    """What is known when a forecast is made: which histogram of each expert speaks, the logarithm of what each
+    reference is now, and how busy it is and was.
     """
 
     rows: tuple[int, ...]
     logs: tuple[float, ...]
+    state: int
 
 
 class _Regression:
@@ -173,7 +175,8 @@ class PeakForecaster:
     situation that it tells apart (any; how busy it is and was; that at each half minute of the hour; at each hour, at
     each quarter of an hour of the day). A histogram that has seen little leans on the expert's first one. The weights
     of the experts are those of Bayes' rule with a share that never dies, so that the best for now is found again after
-    the world has changed.
+    the world has changed; and they are others for each state of how busy it is and was, as who is right when a burst
+    begins is not who is right on a calm day.
 
         p(y) = sum_k w_k p_k(y),   w_k <- (1 - share) w_k p_k(y)^rate / sum_j w_j p_j(y)^rate + share / K
 
@@ -272,7 +275,7 @@ class PeakForecaster:
         # A half minute of the hour leans on what is known of how busy it is.
         self._second = [experts.index((reference, _STATE if kind == _SLOT else _ANY)) for reference, kind in experts]
         self._first = [experts.index((reference, _ANY)) for reference, _ in experts]
-        self._weights = [1.0 / len(experts)] * len(experts)
+        self._weights = [[1.0 / len(experts)] * len(experts) for _ in range(_SIZES[_STATE])]
         self._now: _Situation | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -285,7 +288,7 @@ class PeakForecaster:
 
     @property
     def weights(self) -> Floats:
-        """How far each expert is believed, shape (experts,)."""
+        """How far each expert is believed, shape (states of how busy it is and was, experts)."""
         return np.array(self._weights)
 
     def learn(self, rate: float, time: float) -> None:
@@ -318,15 +321,15 @@ class PeakForecaster:
         """The required rate of the next periods, counted from the last period that was heard."""
         if self._now is None:
             raise ValueError("nothing was learned yet; call learn first")
-        rows, logs = self._now
-        seen, lean = self._seen, self.lean
-        heard = [expert for expert, weight in enumerate(self._weights) if weight > _HEARD]
-        trust = 1.0 / sum([self._weights[expert] for expert in heard])
+        rows, logs, state = self._now
+        seen, lean, believed = self._seen, self.lean, self._weights[state]
+        heard = [expert for expert, weight in enumerate(believed) if weight > _HEARD]
+        trust = 1.0 / sum([believed[expert] for expert in heard])
         # By what it is a multiple of: histograms, and what each of them says counts for.
         said: dict[int, tuple[list[int], list[float], list[float]]] = {}
         for expert in heard:
             own, second, first = rows[expert], rows[self._second[expert]], rows[self._first[expert]]
-            by_own = trust * self._weights[expert] / (seen[own] + lean)
+            by_own = trust * believed[expert] / (seen[own] + lean)
             by_second = by_own * lean / (seen[second] + lean)
             by_first = by_second * lean / (seen[first] + 1.0)
             whose, weights, priors = said.setdefault(self._experts[expert][0], ([], [], []))
@@ -357,7 +360,7 @@ class PeakForecaster:
             "smooth": self._smooth,
             "lately": self._lately,
             "count": self._count,
-            "weights": list(self._weights),
+            "weights": [list(weights) for weights in self._weights],
             "regression": [list(weights) for weights in self._regression.weights],
             "squares": [list(squares) for squares in self._regression.squares],
             "rows": rows,
@@ -365,6 +368,7 @@ class PeakForecaster:
             "histograms": [_sparse(self._histograms[row]) for row in rows],
             "open_rows": [list(situation.rows) for situation in situations],
             "open_logs": [list(situation.logs) for situation in situations],
+            "open_states": [situation.state for situation in situations],
             "open_features": [list(x) for _, x, _ in self._waiting],
             "open_levels": [level for _, _, level in self._waiting],
         }
@@ -375,8 +379,8 @@ class PeakForecaster:
         self._rates = [float(rate) for rate in state["rates"]]
         self._level, self._smooth, self._lately = (float(state[name]) for name in ("level", "smooth", "lately"))
         self._count = int(state["count"])
-        experts, shape = len(self._weights), np.shape(self._regression.weights)
-        self._weights = shaped(state["weights"], (experts,)).tolist()
+        experts, shape = len(self._experts), np.shape(self._regression.weights)
+        self._weights = shaped(state["weights"], np.shape(self._weights)).tolist()
         self._regression.weights = shaped(state["regression"], shape).tolist()
         self._regression.squares = shaped(state["squares"], shape).tolist()
         rows = [int(row) for row in state["rows"]]
@@ -387,12 +391,14 @@ class PeakForecaster:
         for row, (bins, counts) in zip(rows, state["histograms"], strict=True):
             self._histograms[row, bins] = shaped(counts, (len(bins),))
         self._waiting = []
-        opened = (state[name] for name in ("open_rows", "open_logs", "open_features", "open_levels"))
-        for places, logs, x, level in zip(*opened, strict=True):
+        opened = (state[f"open_{name}"] for name in ("rows", "logs", "states", "features", "levels"))
+        for places, logs, busy, x, level in zip(*opened, strict=True):
             whose = [int(row) for row in places]
             if len(whose) != experts or min(whose) < 0 or max(whose) >= len(self._seen):
                 raise ValueError("a forecast is of a histogram that there is not")
-            self._now = _Situation(tuple(whose), tuple(shaped(logs, (_HIGH + 1,)).tolist()))
+            if not 0 <= int(busy) < len(self._weights):
+                raise ValueError(f"a forecast is of a state that there is not: {busy!r}")
+            self._now = _Situation(tuple(whose), tuple(shaped(logs, (_HIGH + 1,)).tolist()), int(busy))
             self._waiting.append((self._now, tuple(shaped(x, shape[1:]).tolist()), float(level)))
 
     def _hear(self, rate: float) -> None:
@@ -433,7 +439,7 @@ class PeakForecaster:
         last = rates[-1]
         middle, high = self._regression.predict(x)
         references = (last, 0.5 * (self._smooth + last), level, x[-1] * level, middle * level, high * level)
-        now, lately = last / level, max(rates[-_RECENT:]) / level
+        now, lately = last / level, max(rates[-_RECENT:-_NEW] or rates) / level
         state = 0 if now < _QUIET else 1 if now < _BUSY else 2
         states = state * 3 + (0 if lately < _BUSY else 1 if lately < _VERY_BUSY else 2)
         of_day = time % self.day / self.day
@@ -441,16 +447,16 @@ class PeakForecaster:
         places = (0, states, slot * 9 + states, hour * 3 + state, int(of_day * _QUARTERS))
         rows = [start + places[kind] for start, (_, kind) in zip(self._starts, self._experts, strict=True)]
         floor = 1.0 / self.period
-        return _Situation(tuple(rows), tuple([math.log(max(each, floor)) for each in references]))
+        return _Situation(tuple(rows), tuple([math.log(max(each, floor)) for each in references]), states)
 
     def _test(self, situation: _Situation, required: float) -> None:
         """Weigh the experts by what they had said, and tell them; in plain Python: so few numbers fill no array."""
-        rows, logs = situation
+        rows, logs, state = situation
         cells, seen, priors, lean, rate = self._cells, self._seen, self._priors, self.lean, self.learning_rate
         places = [min(max(int((required - log - _LOW) / _STEP), 1), _BINS - 2) for log in logs]
         weights, written = [], []
         for weight, (reference, _), own, second, first in zip(
-            self._weights, self._experts, rows, self._second, self._first, strict=True
+            self._weights[state], self._experts, rows, self._second, self._first, strict=True
         ):
             place, second, first = places[reference], rows[second], rows[first]
             likelihood = (cells[first * _BINS + place] + priors[place]) / (seen[first] + 1.0)
@@ -459,7 +465,7 @@ class PeakForecaster:
             weights.append(weight * (likelihood + 1e-6) ** rate)
             written.append(own * _BINS + place)
         total, even = (1.0 - self.share) / sum(weights), self.share / len(weights)
-        self._weights = [total * weight + even for weight in weights]
+        self._weights[state] = [total * weight + even for weight in weights]
         for cell in written:
             # Neighbouring bins have a part: half a grid step is no difference.
             cells[cell] += 0.6

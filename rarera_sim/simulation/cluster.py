@@ -332,8 +332,8 @@ class Cluster:
 
     # How events find a processor
 
-    def ask(self, line: LineSettings) -> None:
-        """Have events wait and be dealt out like this from now on."""
+    def ask(self, line: LineSettings, came: Callable[[int], float] | None = None) -> None:
+        """Have events wait and be dealt out like this from now on; `came` knows when those did that wait already."""
         if self._lane is not None and line != self.line:
             self._leave_the_short_way()
         entries = self._drain()
@@ -368,6 +368,11 @@ class Cluster:
                 self._offer(processor)
         if self._chance is None and line.dispatch in ("random", "power-of-two"):
             self._chance = Blocks(self._streams.generator("dispatch"))
+        if came is not None and line.holds:
+            while (work := self._transport.take()) is not None:
+                entry = Entry(work, work.number, self._services[work.number])
+                entry.since = came(work.number)
+                entries.append(entry)
         for entry in entries:
             entry.order = 0
             self._put(entry)
@@ -594,7 +599,7 @@ class Cluster:
                 return float(self._class(entry))
             case "edf":
                 classes = self.line.classes
-                return self._env.now + (classes[self._class(entry)].deadline if classes else 0.0)
+                return entry.since + (classes[self._class(entry)].deadline if classes else 0.0)
             case "sjf":
                 return self._size(entry)
             case "srpt":

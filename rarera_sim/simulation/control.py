@@ -209,6 +209,11 @@ class Controller:
         self._left += 1
         self._left_sum += self._env._now
 
+    def _came(self, number: int) -> float:
+        if self._direct is not None:
+            return self._direct.received_at(number)
+        return self._received_at.get(number, self._env._now)
+
     def _wait_again(self, number: int) -> None:
         received = self._received_at.get(number)
         if received is not None:
@@ -235,7 +240,7 @@ class Controller:
         if decision.batch is not None:
             line = line.of(decision.batch)
         if line != cluster.line:
-            cluster.ask(line)
+            cluster.ask(line, self._came)
         if line.discipline == "late-last":
             mean = cluster.finished_time / cluster.finished if cluster.finished else 0.0
             cluster.set_late_after(late_after(self._objective.bound, mean))

@@ -415,10 +415,10 @@ class _Run:
         if finished >= 2 and now.work > 0.0:
             mean = now.work / finished
             scv = max(0.0, (now.work_squares - finished * mean * mean) / (finished - 1)) / (mean * mean)
-        passed = now.passed
+        passed = 0  # in order of arrival nobody is put last
         if now.late_after > 0.0:
             fresh = self._world.arrivals[now.fresh : now.next]
-            passed += int(np.count_nonzero(now.now - fresh > now.late_after))
+            passed = now.passed + int(np.count_nonzero(now.now - fresh > now.late_after))
         oldest = now.now
         if now.returned:
             oldest = float(self._world.returned["arrived"][now.returned - 1])

@@ -10,6 +10,7 @@ import pytest
 from rarera_sim.core.errors import BadInput
 from rarera_sim.experiments.loads import TRACES, Days, Load, available, load_of
 from rarera_sim.experiments.mixes import MIXES, Driven
+from rarera_sim.experiments.study import QUICK, jobs_of
 from rarera_sim.experiments.tuning import Limits, Lost
 from rarera_sim.policies import Fixed, Observation, Pool
 from rarera_sim.policies.base import Decision
@@ -192,3 +193,10 @@ def test_outages_come_every_afternoon() -> None:
     at = [each.at for each in load_of("flights", "tune", days=days, mix="zone-outage").system.outages.at]
     day = TRACES["flights"].day
     assert at == [14.0 / 24.0 * day, 38.0 / 24.0 * day]
+
+
+def test_what_no_capacity_can_keep_is_not_asked_for() -> None:
+    load = load_of("flights", "test")
+    share = float(np.mean(load.services > TRACES["flights"].bound))
+    assert 0.9 * TRACES["flights"].unavoidable < share <= TRACES["flights"].unavoidable
+    assert [job.targets for job in jobs_of(QUICK, traces=("flights",), policies=("hpa",))] == [(0.01,), (0.01,)]

@@ -68,6 +68,20 @@ def test_what_was_not_measured_teaches_nothing() -> None:
     assert np.array_equal(forecaster.forecast().shares, spared.forecast().shares)
 
 
+def test_a_burst_that_begins_is_believed() -> None:
+    forecaster, chance = PeakForecaster(slack=1.6), np.random.default_rng(1)
+    left, believed = 0, []
+    for step in range(1, 3 * 5760):
+        begins = left == 0 and chance.random() < 1.0 / 700.0
+        left = 24 if begins else max(0, left - 1)
+        forecaster.learn(chance.poisson((150.0 if left else 60.0) * 15.0) / 15.0, 15.0 * step)
+        if begins and step > 5760:
+            believed.append(forecaster.forecast().quantile(0.9) / 150.0)
+    # With one opinion of the experts for all states .86, as on calm days the last rate is the worst guide.
+    assert len(believed) >= 6
+    assert np.median(believed) >= 0.98
+
+
 def test_the_first_flights_of_the_morning_are_expected() -> None:
     # Sixty times as fast as life: the night ends within two periods.
     rates = [each.arrival_rate for each in prepared(default_scenario(), 1).observations()]

@@ -132,15 +132,7 @@ def test_what_was_never_done_is_late() -> None:
     assert outcome.late == int((outcome.departures - times > BOUND).sum() + never.sum())
 
 
-_BACK_AND_FORTH = pytest.param(
-    ("late-last", "fifo"),
-    marks=pytest.mark.xfail(
-        reason="events that wait when the discipline changes back are taken in another order", strict=True
-    ),
-)
-
-
-@pytest.mark.parametrize("disciplines", [("late-last",), _BACK_AND_FORTH])
+@pytest.mark.parametrize("disciplines", [("late-last",), ("late-last", "fifo")])
 def test_the_model_and_the_evaluator_agree_event_by_event(disciplines: tuple[str, ...]) -> None:
     times, _ = load(6, 1500)
     model, compiled = Erratic(9, *disciplines), Erratic(9, *disciplines)
