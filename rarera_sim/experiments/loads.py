@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from rarera_sim.core.errors import BadInput
 from rarera_sim.core.time import SECOND
 from rarera_sim.experiments.mixes import MIXES
+from rarera_sim.experiments.scenario import Scenario
 from rarera_sim.experiments.traces import shipped
 from rarera_sim.experiments.tuning import Limits, Lost
+from rarera_sim.experiments.workload import prepared, services_of
 from rarera_sim.policies import make_policy
 from rarera_sim.policies.base import Decision, Observation, Scaler
 from rarera_sim.simulation.control import ControlSettings, Objective
@@ -34,7 +36,7 @@ from rarera_sim.simulation.services import ServiceTime
 from rarera_sim.simulation.world import System
 
 Floats = NDArray[np.float64]
-Part = Literal["tune", "test"]
+Part = Literal["tune", "test", "run"]
 
 _HISTORY_UTILISATION = 0.7  # of replicas in a past of which only arrivals are known
 
@@ -329,6 +331,39 @@ def load_of(
         arrivals.service_mean,
         arrivals.service_scv,
         MIXES[mix].system(control, objective, duration=duration, day=trace.day),
+    )
+
+
+def load_of_run(scenario: Scenario, seed: int = 1) -> Load:
+    """What a run of a scenario meets without a transport (`direct`), as the evaluator and the oracle take it.
+
+    Warm-up included. The same events, services and crashes, to the last bit.
+
+    Examples
+    --------
+    >>> from rarera_sim.experiments.oracle import oracle
+    >>> from rarera_sim.experiments.scenario import default_scenario
+    >>> flights = default_scenario()
+    >>> trace = msgspec.structs.replace(flights.trace, until="2013-02-06T20:00:00Z")
+    >>> load = load_of_run(msgspec.structs.replace(flights, trace=trace))
+    >>> found = oracle(load, violations=0.01, rounds=3)
+    >>> found.lower_bound < found.cost, found.planned.violations <= 0.01
+    (True, True)
+    """
+    ready = prepared(scenario, seed)
+    service = ready.scenario.service
+    return Load(
+        scenario.name,
+        "run",
+        seed,
+        ready.workload.times,
+        services_of(ready, Streams(seed)),
+        ready.workload.duration,
+        ready.day,
+        np.array(ready.history),
+        service.mean,
+        service.scv,
+        ready.scenario,
     )
 
 

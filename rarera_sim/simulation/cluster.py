@@ -142,6 +142,7 @@ class Cluster:
         self._running: list[tuple[float, int, Job, Entry]] = []  # the one to interrupt first, where that is done
         self._pushes = 0
         self._sizes: dict[str, tuple[int, float]] = {}
+        self._came_back: dict[int, float] = {}  # events that lost their processor: when they began to wait
         self._in_service = 0
         self._pending = self._queued = 0  # events that wait here: for any processor, and in lines of their own
         self._lane: ShortWay | None = None
@@ -428,6 +429,9 @@ class Cluster:
                     after(self._env, float(self._patience[work.number]), self._lose_patience, come)
                 if self._own_lines and self._open and not self._pending:
                     self._give(come)  # nobody is before it
+                elif self._came_back and work.number in self._came_back:
+                    come.since = self._came_back.pop(work.number)
+                    self._put(come, back=True)
                 else:
                     self._put(come)
             if self._own_lines:
@@ -513,8 +517,8 @@ class Cluster:
         work = self._transport.take()
         return None if work is None else Entry(work, work.number, self._services[work.number])
 
-    def _put(self, entry: Entry) -> None:
-        """Have an event wait here."""
+    def _put(self, entry: Entry, *, back: bool = False) -> None:
+        """Have an event wait here; `back`: it was with a processor before."""
         if self._sizes_matter:
             entry.size = self._size(entry)
         if entry.since < 0.0:
@@ -522,7 +526,7 @@ class Cluster:
         if self._sorts:
             entry.key = self._key(entry)
         self._pending += 1
-        self._waiting.put(entry)
+        (self._waiting.put_back if back else self._waiting.put)(entry)
         if self._interrupts:
             self._interrupt_for(entry)
 
@@ -1115,6 +1119,8 @@ class Cluster:
                     self.dead += 1
                     self._transport.bury(entry.work)
                     continue
+                if self.line.discipline == "late-last":
+                    self._came_back[entry.number] = entry.since
                 self._transport.fail(entry.work)
             else:
                 self._put(Entry(entry.work, entry.number, entry.left))

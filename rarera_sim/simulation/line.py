@@ -275,7 +275,8 @@ class LateLast:
     """First come, first served; but who has waited longer than `after` seconds stands aside for those who have not.
 
     In a queue that is too long all are late, each by a little. Here those are who cannot be helped any more, and only
-    those: with one capacity the fewest responses are beyond the bound. An entry's key is when it came.
+    those: with one capacity the fewest responses are beyond the bound. An entry's key is when it came. Who is put back,
+    as its processor is lost, is next if it can still be helped, and else after everybody else.
     """
 
     def __init__(self, env: Clock) -> None:
@@ -283,17 +284,22 @@ class LateLast:
         self._env = env
         self._fresh: deque[Entry] = deque()
         self._late: deque[Entry] = deque()
+        self._back: list[Entry] = []
 
     def put(self, entry: Entry) -> None:
         self._fresh.append(entry)
 
     def put_back(self, entry: Entry) -> None:
-        self._fresh.appendleft(entry)
+        self._back.append(entry)
 
     def take(self) -> Entry | None:
         self._pass_over()
-        while waiting := self._fresh or self._late:
-            entry = waiting.popleft()
+        while len(self):
+            others = self._fresh or self._late
+            if self._back and (not others or self._env.now - self._back[-1].key <= self.after):
+                entry = self._back.pop()
+            else:
+                entry = others.popleft()
             if not entry.done:
                 return entry
         return None
@@ -310,7 +316,7 @@ class LateLast:
             self._late.append(fresh.popleft())
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._late)
+        return len(self._fresh) + len(self._late) + len(self._back)
 
 
 def make_queue(discipline: Discipline, env: Clock) -> Queue:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from rarera_sim.core.errors import BadInput
-from rarera_sim.experiments.loads import TRACES, Days, Load, available, load_of
+from rarera_sim.experiments.loads import TRACES, Days, Load, available, load_of, load_of_run
 from rarera_sim.experiments.mixes import MIXES, Driven
+from rarera_sim.experiments.run import run, trained_policy
+from rarera_sim.experiments.scenario import Configuration, default_scenario
 from rarera_sim.experiments.study import QUICK, jobs_of
 from rarera_sim.experiments.tuning import Limits, Lost
+from rarera_sim.experiments.workload import prepared
 from rarera_sim.policies import Fixed, Observation, Pool
 from rarera_sim.policies.base import Decision
-from rarera_sim.simulation.recursion import Outcome
+from rarera_sim.simulation.kernel import Streams
+from rarera_sim.simulation.recursion import Outcome, evaluate
 
 HOURS = Days(0.0, 0.05, 0.06, 0.08)
 
@@ -200,3 +205,25 @@ def test_what_no_capacity_can_keep_is_not_asked_for() -> None:
     share = float(np.mean(load.services > TRACES["flights"].bound))
     assert 0.9 * TRACES["flights"].unavoidable < share <= TRACES["flights"].unavoidable
     assert [job.targets for job in jobs_of(QUICK, traces=("flights",), policies=("hpa",))] == [(0.01,), (0.01,)]
+
+
+@pytest.mark.parametrize("policy", ["erlang-c", "rarera"])
+def test_the_load_of_a_run_is_that_of_the_run(policy: str) -> None:
+    """With crashes, sleepers, and late events last where the policy wants it."""
+    flights = default_scenario()
+    trace = msgspec.structs.replace(flights.trace, until="2013-02-06T20:00:00Z")
+    configuration = Configuration(transport="direct", policy=policy)
+    scenario = msgspec.structs.replace(flights, trace=trace, configurations=(configuration,))
+    load, lived = load_of_run(scenario, 1), run(scenario, 1)
+    assert lived.crashes.height > 0
+    outcome = evaluate(
+        load.times,
+        load.services,
+        trained_policy(prepared(scenario, 1), configuration),
+        system=load.system,
+        duration=load.duration,
+        streams=Streams(1),
+        departures=True,
+        drain_max=scenario.run.drain_max,
+    )
+    assert np.array_equal(outcome.departures, lived.journeys["finished_s"].to_numpy())
