@@ -26,7 +26,9 @@ from rarera_sim.core.time import format_timestamp
 from rarera_sim.experiments.compare import Comparison
 from rarera_sim.experiments.run import FRAMES, Run
 from rarera_sim.experiments.scenario import Scenario
+from rarera_sim.experiments.sweep import Sweep
 from rarera_sim.policies import POLICIES
+from rarera_sim.policies.tuning import Range
 from rarera_sim.reports.tables import INTEGRITY, QUALITY, estimate
 
 # By class, where it lives and what shows it: known by name until the first of its kind is shown.
@@ -253,20 +255,43 @@ def incident_html(incident: Incident) -> str:
     return _card("Incident", incident.id, "", facts, parts, opened=1)
 
 
-def sweep_html(sweep: Any) -> str:
-    """A sweep: what was varied, how far it is, and the frames that it holds."""
-    parts = [
-        (name, f"{frame.height:,} rows, {frame.width} columns", _columns(frame))
-        for name in sorted(dir(sweep))
-        if not name.startswith("_") and isinstance(frame := getattr(sweep, name, None), pl.DataFrame)
-    ]
+def sweep_html(sweep: Sweep) -> str:
+    """A sweep: what was varied, what came out of the first points, and what it rests on."""
+    knobs = {each.path: each.values for each in sweep.knobs}
     facts = {
-        name.replace("_", " "): str(value)
-        for name in ("replications", "seed", "version", "digest", "interrupted")
-        if (value := getattr(sweep, name, None)) is not None
+        "varied": "; ".join(f"{path}: {_values(values)}" for path, values in knobs.items()),
+        "runs": f"{sweep.points['point'].n_unique() if sweep.points.width else 0} points of a {sweep.design} design, "
+        f"{len(sweep.scenario.configurations)} configurations, {sweep.replications} replications each",
+        "seed, version": f"{sweep.seed}, {sweep.version}",
+        "digest": sweep.digest[:16],
     }
-    scenario = getattr(sweep, "scenario", None)
-    return _card("Sweep", getattr(scenario, "name", ""), getattr(scenario, "title", ""), facts, parts)
+    if sweep.interrupted:
+        facts["interrupted"] = "what had been finished is here"
+    asked = [name for name in ("mean_s", "p99_s", "on_time", "cost") if name in sweep.points.columns]
+    heads = [*knobs, "configuration", *asked]
+    rows = [
+        [
+            *(_number(row[path]) for path in knobs),
+            row["configuration"],
+            *(estimate(row[name], row.get(f"{name}_low"), row.get(f"{name}_high")) for name in asked),
+        ]
+        for row in sweep.points.head(_ROWS_MAX).iter_rows(named=True)
+    ]
+    left = sweep.points.height - len(rows)
+    parts = [
+        ("results", f"{left:,} more in points" if left else "", _table(heads, rows, numeric=set(range(1, len(heads)))))
+    ]
+    for name in ("points", "runs"):
+        frame: pl.DataFrame = getattr(sweep, name)
+        parts.append((name, f"{frame.height:,} rows, {frame.width} columns", _columns(frame)))
+    title = sweep.scenario.title or sweep.scenario.name
+    return _card("Sweep", sweep.scenario.name, title, facts, parts, opened=1)
+
+
+def _values(values: tuple[Any, ...] | Range) -> str:
+    if isinstance(values, Range):
+        return f"{values.low:g} to {values.high:g}"
+    return ", ".join(_number(value) for value in values)
 
 
 # What they are made of

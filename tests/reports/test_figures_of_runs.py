@@ -319,6 +319,15 @@ def test_a_long_tree_is_cut_and_says_so():
     assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers+text") == 4
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.0, "at once"), (1e-9, "+1 ns"), (2.5e-5, "+25 us"), (0.04, "+40 ms"), (90.5, "+90.5 s")]
+)
+def test_times_of_a_tree_are_no_fractions(seconds, said):
+    tree = delays().head(1).with_columns(time_s=pl.lit(seconds))
+    [words] = [trace.text[0] for trace in causation_tree(tree).data if trace.text]
+    assert words.endswith(f"  {said}")
+
+
 def test_names_from_outside_stay_text():
     evil = "<b>x</b><script>alert(1)</script>"
     rows = clouds().with_columns(configuration=pl.lit(evil))

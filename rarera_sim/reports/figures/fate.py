@@ -107,6 +107,14 @@ def funnel(rows: Sequence[Row]) -> go.Figure:
     )
 
 
+def _later(seconds: float) -> str:
+    """In a unit in which it is no fraction: sources count in nanoseconds, and people do not."""
+    unit, scale = next(
+        (each for each in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)) if abs(seconds) >= each[1]), ("ns", 1e-9)
+    )
+    return f"+{seconds / scale:,.4g} {unit}" if seconds else "at once"
+
+
 def causation_tree(tree: pl.DataFrame, *, nodes_max: int = 120) -> go.Figure:
     """What one event led to, as a tree written line by line: each event one step right of its cause.
 
@@ -141,7 +149,7 @@ def causation_tree(tree: pl.DataFrame, *, nodes_max: int = 120) -> go.Figure:
             mode="markers+text",
             marker={"symbol": MARKERS[place % len(MARKERS)], "size": 12, "color": look.colour},
             text=[
-                f"\u2002{plain(row['label'])}  +{row['time_s']:,.6g} s"
+                f"\u2002{plain(row['label'])}  {_later(row['time_s'])}"
                 for row in drawn.filter(pl.Series(of_kind)).iter_rows(named=True)
             ],
             textposition="middle right",
