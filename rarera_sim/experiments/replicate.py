@@ -11,7 +11,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
@@ -310,8 +310,14 @@ class _Processes:
         except (EOFError, OSError):
             process = self._workers[connection]
             process.join(_PATIENCE)
+            # Who was killed has a negative code. Who ends before it can be asked anything has run the script itself.
+            why = (
+                "is there enough memory?"
+                if process.exitcode is None or process.exitcode < 0
+                else 'does the script that starts runs do so under `if __name__ == "__main__":`?'
+            )
             raise RareraError(
-                f"a process that did runs ended by itself with exit code {process.exitcode}; is there enough memory?"
+                f"a process that did runs ended by itself with exit code {process.exitcode}; {why}"
             ) from None
         if answer[:1] == b"{":
             return answer
@@ -323,7 +329,8 @@ def _give(connection: Connection, tasks: Sequence[bytes], places: Iterator[int],
     place = next(places, None)
     if place is not None:
         busy[connection] = place
-        connection.send_bytes(tasks[place])
+        with suppress(BrokenPipeError):  # whoever waits for the answer hears that nobody is there
+            connection.send_bytes(tasks[place])
 
 
 def _work(connection: Connection) -> None:

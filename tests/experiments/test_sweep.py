@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,18 @@ FIELDS: dict[str, Any] = {"service.mean": [0.5, 1.0], "control.period": [15.0, 6
 @pytest.fixture(scope="module")
 def swept() -> Sweep:
     return sweep(SMALL, FIELDS, replications=2, jobs=1)
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from rarera_sim.experiments.scenario import parse_scenario\n"
+        "from rarera_sim.experiments.sweep import sweep\n"
+        f"sweep(parse_scenario({SMALL.to_toml()!r}), {FIELDS!r}, replications=1, jobs=2)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 1
+    assert 'if __name__ == "__main__":' in ended.stderr.splitlines()[-1]
 
 
 def test_every_point_has_a_row_of_each_configuration(swept: Sweep) -> None:
