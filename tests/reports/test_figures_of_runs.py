@@ -260,9 +260,10 @@ def test_regret_draws_what_a_study_found(tmp_path):
     jobs = [Job("calendar", name, effort, (0.05,)) for name in ("oracle", "erlang-c", "square-root")]
     study = held_against_the_oracle(run_study(jobs, tmp_path, workers=0))
     figure = regret(study)
-    drawn = {name: x for trace in figure.data for name, x in zip(trace.y, trace.x, strict=True)}
+    drawn = {name: x for trace in figure.data for name, x in zip(trace.y, trace.x, strict=True) if name}
     equal = study.filter(setting="equal")
     assert drawn == dict(zip(equal["policy"], equal["multiple"], strict=True))
+    assert [len(trace.x) > 0 for trace in figure.data if trace.showlegend] == [True, True], "or a legend has a hole"
 
 
 def test_costs_are_stacked_to_their_sum(outcome):

@@ -333,15 +333,16 @@ def regret(study: pl.DataFrame, *, setting: str = "equal") -> go.Figure:
                 {"multiple": row["multiple"], "multiple_low": _not_below_zero(row["low"]), "multiple_high": row["high"]}
                 for row in rows
             ]
+            names: list[str | None] = [plain(row["policy"]) for row in rows]
             figure.add_scatter(
-                x=[row["multiple"] for row in rows],
-                y=[plain(row["policy"]) for row in rows],
+                x=[row["multiple"] for row in rows] or [None],
+                y=names or [None],
                 error_x=error_bars(bars, "multiple", colour) if bars else None,
                 mode="markers",
                 marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 2, "color": colour}},
                 name=label,
                 legendgroup=label,
-                # An empty trace of the first panel keeps the legend whole.
+                # The legend is that of the first panel: a point that is nowhere keeps it whole.
                 showlegend=column == 1,
                 hovertemplate="%{y}: %{x:.3~g} times the oracle<extra></extra>",
                 row=1,
