@@ -11,7 +11,7 @@ else only the threshold is chosen. The shape of the detector was found on these 
 them can see. The interval is a bootstrap over files at the fixed default threshold, 90 %.
 
 The series are looked for in the folder named by RARERA_NAB, else in `shared/nab` beside the checkout: `windows.json`
-and `data/CATEGORY/NAME.csv`. Behaviours are injected by :mod:`rarera_sim.benchmarks.behaviours` into streams of
+and data/CATEGORY/NAME.csv. Behaviours are injected by :mod:`rarera_sim.benchmarks.behaviours` into streams of
 200,000 events; "delay" is in samples, of those that were found.
 """
 
