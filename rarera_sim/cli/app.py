@@ -11,6 +11,13 @@ import click
 from rarera_sim.core.errors import BadInput
 
 LOOPBACK = "127.0.0.1"
+PAGES = Path(__file__).parent.parent / "reports"
+# Voila loads an icon font from elsewhere, and an extension might load more: the browser is told to fetch nothing that
+# does not come from here. Widgets need scripts in the page, from blobs and strings; the kernel speaks by WebSocket.
+NOTHING_FROM_ELSEWHERE = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "connect-src 'self' data: blob: ws://127.0.0.1:* ws://localhost:*; frame-ancestors 'self'"
+)
 
 
 @click.command(
@@ -47,7 +54,17 @@ def app(scenario: str | None, log: str | None, port: int, theme: str, no_browser
     os.environ[FOLDER] = str(Path.cwd())
     from voila.app import Voila
 
-    Voila.launch_instance(arguments(port=port, theme=theme, browser=not no_browser, token=not no_token))
+    class Dashboard(Voila):  # type: ignore[misc]
+        """Voila with pages of our own."""
+
+        def setup_template_dirs(self) -> None:
+            super().setup_template_dirs()
+            self.template_paths.insert(0, str(PAGES / "voila"))
+
+    Dashboard.launch_instance(
+        arguments(port=port, theme=theme, browser=not no_browser, token=not no_token),
+        tornado_settings={"headers": {"Content-Security-Policy": NOTHING_FROM_ELSEWHERE}},
+    )
 
 
 def arguments(*, port: int, theme: str, browser: bool, token: bool) -> list[str]:
@@ -56,6 +73,5 @@ def arguments(*, port: int, theme: str, browser: bool, token: bool) -> list[str]
     >>> arguments(port=8866, theme="dark", browser=False, token=True)[1:]
     ['--Voila.ip=127.0.0.1', '--port=8866', '--theme=dark', '--Voila.auto_token=True', '--no-browser']
     """
-    notebook = Path(__file__).parent.parent / "reports" / "dashboard.ipynb"
-    switches = [str(notebook), f"--Voila.ip={LOOPBACK}", f"--port={port}", f"--theme={theme}"]
+    switches = [str(PAGES / "dashboard.ipynb"), f"--Voila.ip={LOOPBACK}", f"--port={port}", f"--theme={theme}"]
     return switches + (["--Voila.auto_token=True"] if token else []) + ([] if browser else ["--no-browser"])

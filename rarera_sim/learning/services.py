@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from rarera_sim.learning.intervals import ResidualQuantiles
+
+# Of the CUSUMs, in standard errors: a batch counts from the first to the second, and they add up to the third. The
+# first is half of the change to be found soonest; the third is above the usual 5, passed falsely by one batch in 470.
+_OFF_ALLOWED, _OFF_MOST, _ALARM = 0.5, 4.0, 8.0
+# So many mean service times long must it be that a mean is taken from: of what began together the short is finished
+# first, so that the first services of a morning are too short and the last of an evening too long.
+_TURNS_LEAST = 10.0
+_ERROR_LEAST = 0.01  # A hundredth of the mean is no change, however surely it is one.
 
 
 class ServiceEstimate:
@@ -18,8 +27,17 @@ class ServiceEstimate:
         mean = sum n_i m_i / sum n_i
         scv  = sum n_i (m_i - mean)^2 / (batches - 1) / mean^2
 
-    as the variance of a mean of n services is n times smaller than that of one. Drift of the mean counts as
-    variability until it is forgotten.
+    as the variance of a mean of n services is n times smaller than that of one. A change of the mean is noticed by
+    Page's two CUSUMs, one up and one down, of how many standard errors z each batch is off the mean,
+
+        z = (m_i / mean - 1) / sqrt(s (1 / n_i + 1 / sum n)), at most 4 either way
+        up = max(0, up + z - 1/2),  down = max(0, down - z - 1/2)
+
+    where s is the scv, or that of the services within the batches if it is larger (1 where nobody says it); E. S.
+    Page, Continuous inspection schemes, Biometrika 41, 1954. One above 8 says that the mean has changed since it was
+    last 0: what came since is the new mean, if it came within ten of them, and the scatter is what both had. No single
+    batch can raise the alarm, as z is clipped; of normal batches less than one in 9,500 does so falsely (Siegmund's
+    approximation, for a mean that is known).
 
     Parameters
     ----------
@@ -51,6 +69,8 @@ class ServiceEstimate:
         self._mean = prior
         self._batches = 0.0
         self._scatter = 0.0
+        self._within = 1.0
+        self._up, self._down = _Cusum(), _Cusum()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mean={self._mean!r}, services={self._services:.0f})"
@@ -85,8 +105,14 @@ class ServiceEstimate:
         error = math.sqrt(scv / max(1.0, self._services))
         return 1.0 / (self._mean * max(1e-9, 1.0 + NormalDist().inv_cdf(confidence) * error))
 
-    def learn_one(self, mean: float, services: float = 1.0) -> None:
-        """Learn from `services` services that took `mean` seconds each. What is not finite and > 0 is left out."""
+    def learn_one(
+        self, mean: float, services: float = 1.0, scv: float | None = None, span: float | None = None
+    ) -> None:
+        """Learn from `services` services that took `mean` seconds each. What is not finite and > 0 is left out.
+
+        `scv` is their squared coefficient of variation, and `span` the seconds in which they were finished, where that
+        is known: both serve to notice a change of the mean.
+        """
         if not (0.0 < mean < math.inf and 0.0 < services < math.inf):
             return
         services = max(1.0, services)
@@ -96,13 +122,33 @@ class ServiceEstimate:
             mean = min(max(mean, self._mean / 100.0), self._mean * 100.0)
         else:
             self._mean = mean
-        before = self._services * keep
-        self._services = before + services
-        distance = mean - self._mean
-        self._mean += distance * services / self._services
-        # Welford's update, weighted: the scatter around the old mean times that around the new one.
-        self._scatter = self._scatter * keep + (services * before / self._services) * distance**2
-        self._batches = self._batches * keep + 1.0
+        change = self._change(mean, services, span)
+        self._services, self._mean, self._batches, self._scatter = _joined(
+            (self._services * keep, self._mean, self._batches * keep, self._scatter * keep), mean, services
+        )
+        if scv is not None and 0.0 <= scv < math.inf:
+            self._within += (scv - self._within) * services / self._services
+        if change is not None:
+            self._services, self._mean = change.services, change.mean
+            self._batches = change.batches_before + change.batches - 1.0
+            self._scatter = change.scatter_before * change.mean**2 + change.scatter
+            self._up, self._down = _Cusum(), _Cusum()
+
+    def _change(self, mean: float, services: float, span: float | None) -> _Cusum | None:
+        """The CUSUM that says that the mean has changed, if one does."""
+        if self._mean is None or self._services <= 0.0:
+            return None
+        scv = max(self._within, self.scv or 0.0)
+        error = math.sqrt(scv * (1.0 / services + 1.0 / self._services))
+        z = (mean / self._mean - 1.0) / max(error, _ERROR_LEAST)
+        turns = _TURNS_LEAST if span is None else min(span / mean, _TURNS_LEAST)
+        for cusum, off in ((self._up, z), (self._down, -z)):
+            if cusum.total == 0.0:
+                cusum.batches_before, cusum.scatter_before = self._batches, self._scatter / self._mean**2
+            cusum.learn_one(off, mean, services, turns)
+            if cusum.total > _ALARM and cusum.turns >= _TURNS_LEAST:
+                return cusum
+        return None
 
     def state(self) -> dict[str, Any]:
         """What it has learned, as JSON can hold it."""
@@ -111,6 +157,9 @@ class ServiceEstimate:
             "mean": self._mean,
             "batches": self._batches,
             "scatter": self._scatter,
+            "within": self._within,
+            "up": asdict(self._up),
+            "down": asdict(self._down),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -119,6 +168,52 @@ class ServiceEstimate:
         self._mean = None if state["mean"] is None else float(state["mean"])
         self._batches = float(state["batches"])
         self._scatter = float(state["scatter"])
+        self._within = float(state["within"])
+        self._up, self._down = (
+            _Cusum(**{name: float(value) for name, value in state[side].items()}) for side in ("up", "down")
+        )
+
+
+@dataclass(slots=True)
+class _Cusum:
+    """How far off a mean has been one way, and what came since it was last not, in so many service times; and how many
+    batches there were before, and their scatter in multiples of the squared mean.
+    """
+
+    total: float = 0.0
+    services: float = 0.0
+    mean: float = 0.0
+    batches: float = 0.0
+    scatter: float = 0.0
+    turns: float = 0.0
+    batches_before: float = 0.0
+    scatter_before: float = 0.0
+
+    def learn_one(self, off: float, mean: float, services: float, turns: float) -> None:
+        """Another batch, `off` standard errors away."""
+        self.total = max(0.0, self.total + min(off, _OFF_MOST) - _OFF_ALLOWED)
+        if self.total == 0.0:
+            self.services = self.mean = self.batches = self.scatter = self.turns = 0.0
+        else:
+            self.services, self.mean, self.batches, self.scatter = _joined(
+                (self.services, self.mean, self.batches, self.scatter), mean, services
+            )
+            self.turns += turns
+
+
+def _joined(
+    before: tuple[float, float, float, float], mean: float, services: float
+) -> tuple[float, float, float, float]:
+    """Services, their mean, batches, and scatter with another batch: Welford's update, weighted."""
+    known, mean_before, batches, scatter = before
+    total = known + services
+    distance = mean - mean_before
+    return (
+        total,
+        mean_before + distance * services / total,
+        batches + 1.0,
+        scatter + (services * known / total) * distance**2,
+    )
 
 
 class Estimate(NamedTuple):

@@ -224,12 +224,8 @@ class Rarera:
         if observation.service_scv is not None and observation.finished > 1 and usable(observation.service_scv):
             weight = observation.finished / (observation.finished + _SCV_SERVICES)
             self._scv += weight * (observation.service_scv - self._scv)
-        if observation.pools and 0.0 < observation.work_rate < math.inf and observation.service_rate > 0.0:
-            busy = observation.utilisation * observation.replicas * self.surroundings.period
-            services = busy * observation.service_rate
-            self.service.learn_one(1.0 / observation.work_rate, services if 1.0 <= services < math.inf else 1.0)
-        elif not observation.pools:
-            learn_service(self.service, observation, self.surroundings.period)
+        rate = observation.work_rate if observation.pools else observation.service_rate
+        learn_service(self.service, observation, self.surroundings.period, rate)
 
     def _look_as_far_as(self, pools: Sequence[Pool], orders: Iterable[bool]) -> None:
         """Look as far ahead as the kind takes to start that is asked for first, once a day at most."""

@@ -180,13 +180,17 @@ def believed(service_rate: float | None) -> ServiceEstimate:
     return ServiceEstimate(prior=1.0 / service_rate)
 
 
-def learn_service(service: ServiceEstimate, observation: Observation, period: float) -> None:
-    """Teach `service` what the replicas did in the period: busy time times rate is how many services it was."""
-    if not 0.0 < observation.service_rate < math.inf:
+def learn_service(service: ServiceEstimate, observation: Observation, period: float, rate: float | None = None) -> None:
+    """Teach `service` what the replicas did in the period: busy time times rate is how many services it was.
+
+    `rate` is taken for the service rate, 1/s, where they are of several speeds.
+    """
+    rate = observation.service_rate if rate is None else rate
+    if not (0.0 < rate < math.inf and 0.0 < observation.service_rate < math.inf):
         return
-    busy = observation.utilisation * observation.replicas * period
-    services = busy * observation.service_rate
-    service.learn_one(1.0 / observation.service_rate, services if 1.0 <= services < math.inf else 1.0)
+    services = observation.utilisation * observation.replicas * period * observation.service_rate
+    services = services if 1.0 <= services < math.inf else 1.0
+    service.learn_one(1.0 / rate, services, observation.service_scv, span=period)
 
 
 def positive(**values: float) -> None:

@@ -58,9 +58,11 @@ def app(started, tmp_path_factory, browser):
     said = started("rarera_sim", *command, folder=folder)
     page = browser.new_page(viewport={"width": 1300, "height": 1300})
     page.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     told = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\w+")
     address = until(lambda: told.search(said.read_text()), page, PATIENCE / 1000)[0]
-    yield SimpleNamespace(address=address, port=port, page=page)
+    yield SimpleNamespace(address=address, port=port, page=page, asked=asked)
     page.close()
 
 
@@ -130,3 +132,14 @@ def test_the_results_are_taken_apart_and_the_log_is_there(app):
     box.press("Enter")
     page.get_by_role("button", name="Open").click()
     page.get_by_text(re.compile("none.sqlite")).last.wait_for()
+
+
+def test_nothing_was_asked_of_another_machine_and_nothing_can_be(app):
+    own = re.compile(rf"(https?://127\.0\.0\.1:{app.port}/|data:|blob:)")
+    assert len(app.asked) > 20
+    assert [url for url in app.asked if not own.match(url)] == []
+    refused = app.page.evaluate(
+        "fetch('https://example.org/', {mode: 'no-cors'}).then(() => 'fetched', error => String(error))"
+    )
+    assert "TypeError" in refused
+    assert not any("example.org" in url for url in app.asked)

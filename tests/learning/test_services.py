@@ -32,6 +32,77 @@ def test_a_true_rate_is_above_the_low_one_as_often_as_stated() -> None:
     assert held / 400 == pytest.approx(0.9, abs=0.05)
 
 
+# A change of the mean
+
+
+def batches(chance: random.Random, mean: float, periods: int, count: int = 900) -> list[float]:
+    """Means over `count` lognormal services each, scv .5."""
+    sigma = math.sqrt(math.log(1.5))
+    return [
+        math.fsum(mean * chance.lognormvariate(-(sigma**2) / 2.0, sigma) for _ in range(count)) / count
+        for _ in range(periods)
+    ]
+
+
+@pytest.mark.parametrize("factor", [1.75, 1.2, 0.6])
+def test_a_changed_mean_is_learned_within_eight_batches_and_the_variability_kept(factor: float) -> None:
+    chance = random.Random(4)
+    service = ServiceEstimate()
+    for mean in batches(chance, 0.2, 60):
+        service.learn_one(mean, 900)
+    for mean in batches(chance, 0.2 * factor, 8):
+        service.learn_one(mean, 900)
+    assert service.mean == pytest.approx(0.2 * factor, rel=0.05)
+    assert service.scv == pytest.approx(0.5, rel=0.4)
+
+
+def test_a_mean_that_grows_slowly_is_followed() -> None:
+    chance = random.Random(5)
+    service = ServiceEstimate()
+    for mean in batches(chance, 0.2, 60):
+        service.learn_one(mean, 900)
+    behind = []
+    for period in range(80):
+        truth = 0.2 * (1.0 + 0.75 * period / 80)
+        service.learn_one(batches(chance, truth, 1)[0], 900)
+        behind.append(1.0 - (service.mean or 0.0) / truth)
+    assert max(behind) < 0.08
+
+
+@pytest.mark.parametrize("odd", [1e-6, 1e6])
+def test_one_odd_batch_is_no_change(odd: float) -> None:
+    chance = random.Random(6)
+    service = ServiceEstimate()
+    for mean in batches(chance, 0.2, 60):
+        service.learn_one(mean, 900)
+    service.learn_one(odd, 1)
+    for mean in batches(chance, 0.2, 3):
+        service.learn_one(mean, 900)
+    assert service.mean == pytest.approx(0.2, rel=0.02)
+
+
+def test_false_alarms_are_as_rare_as_stated() -> None:
+    chance = random.Random(7)
+    service = ServiceEstimate()
+    alarms, services = 0, 0.0
+    for _ in range(200_000):
+        service.learn_one(max(0.1, chance.gauss(1.0, 0.07)), 100, scv=0.49)
+        alarms += service._services < services
+        services = service._services
+    # One in 9,500 makes 21, and a Poisson number of that mean is hardly ever above 38; some must come.
+    assert 1 <= alarms <= 38
+
+
+def test_a_mean_of_services_that_cannot_all_have_ended_is_not_taken() -> None:
+    for span, followed in ((15.0, False), (300.0, True)):
+        service = ServiceEstimate(prior=150.0)
+        for _ in range(60):
+            service.learn_one(150.0, 10, 0.2, span=150.0)
+        for _ in range(8):
+            service.learn_one(50.0, 10, 0.2, span=span)
+        assert (service.mean == pytest.approx(50.0, rel=0.1)) is followed
+
+
 # By type, size and hardware
 
 
