@@ -28,8 +28,9 @@ from rarera_sim.experiments.scenario import (
     StoredLogSettings,
     default_scenario,
 )
+from rarera_sim.experiments.situations import AT, SITUATIONS, Contender, behaviour
 from rarera_sim.experiments.statistics import mean_interval
-from rarera_sim.experiments.study import Effort, jobs_of, run_study
+from rarera_sim.experiments.study import OURS, Effort, jobs_of, run_study
 from rarera_sim.experiments.study import compared as held_against_the_oracle
 from rarera_sim.reports import figures, frames
 from rarera_sim.reports.chromium import images
@@ -51,6 +52,7 @@ def a_day(seed: int = SEED) -> tuple[Comparison, list[Run]]:
 
 
 _CHOSEN = ("queue at-most-once / hpa", "log / hpa", "log / erlang-c", "log / price-aware")
+_CONTENDERS = (Contender(OURS, OURS, {}), Contender("erlang-c", "erlang-c", {}), Contender("hpa", "hpa", {}))
 
 
 def gallery(folder: Path, *, seed: int = SEED) -> dict[str, go.Figure]:
@@ -60,6 +62,7 @@ def gallery(folder: Path, *, seed: int = SEED) -> dict[str, go.Figure]:
     promise: dict[str, Any] = {"bound": objective.bound, "quantile": objective.quantile}
     reactive, foresighted = runs
     changed, base = sensitivity(seed)
+    study = small_study(folder)
     windows = frames.response_windows(reactive.journeys, window=300.0)
     times = pl.concat(
         [
@@ -78,7 +81,11 @@ def gallery(folder: Path, *, seed: int = SEED) -> dict[str, go.Figure]:
         "replicas-and-decisions": figures.replicas_and_decisions(reactive.load, reactive.crashes),
         "cost-against-response": figures.cost_against_p99(comparison.rows, **promise),
         "pareto-front": figures.pareto_front(comparison.measures, bound=objective.bound),
-        "regret": figures.regret(small_study(folder)),
+        "regret": figures.regret(study),
+        "cost-and-late": figures.lateness_and_cost(study, ours=OURS),
+        "behaviour": figures.behaviour_in_situations(
+            behaviour(_CONTENDERS, ("burst", "crash", "drift")), SITUATIONS, at=AT
+        ),
         "cost-and-energy": figures.cost_and_energy(frames.costs(runs)),
         "availability": figures.availability_timeline(foresighted.leases, foresighted.crashes),
         "funnel": figures.funnel(comparison.rows),
@@ -93,9 +100,9 @@ def gallery(folder: Path, *, seed: int = SEED) -> dict[str, go.Figure]:
 
 
 def small_study(folder: Path) -> pl.DataFrame:
-    """Five policies against the oracle on an hour of drawn arrivals: `experiments.study`, as little of it as there is."""  # noqa: E501
+    """Six policies against the oracle on an hour of drawn arrivals: `experiments.study`, as little of it as there is."""  # noqa: E501
     effort = Effort(0.25, 1 / 24, 1 / 12, tries=4, tries_after=2, steps=3, rounds=4, seeds=(SEED,))
-    policies = ("hpa", "keda", "erlang-c", "square-root", "predictive")
+    policies = ("hpa", "keda", "erlang-c", "square-root", "predictive", OURS)
     jobs = jobs_of(effort, traces=("calendar", "bursty"), policies=policies, targets=(0.01,))
     return held_against_the_oracle(run_study(jobs, folder, workers=0))
 

@@ -57,7 +57,7 @@ _STYLE = """<style>
   font-variant-numeric: tabular-nums; margin: 2px 0; color: inherit; }
 .rarera-shown th, .rarera-shown td { text-align: left; padding: 2px 12px 2px 0; border: 0; vertical-align: top;
   background: transparent; color: inherit; border-bottom: 1px solid rgba(128,128,128,.2); }
-.rarera-shown td.number { text-align: right; }
+.rarera-shown td.number, .rarera-shown th.number { text-align: right; }
 .rarera-shown pre { font-size: 12px; background: transparent; color: inherit; white-space: pre-wrap; }
 </style>"""
 
@@ -103,7 +103,7 @@ def scenario_html(scenario: Scenario) -> str:
     facts = {
         "arrives": arrives,
         "objective": f"{100 * objective.quantile:g} % within {objective.bound:g} s of receipt",
-        "runs": f"{len(scenario.configurations)} configurations, {run.replications} replications each",
+        "runs": f"{_many(scenario.configurations, 'configuration')}, {_each(run.replications)}",
     }
     table = _table(
         ("configuration", "transport", "policy", "parameters"),
@@ -155,7 +155,7 @@ def run_html(run: Run) -> str:
 def comparison_html(comparison: Comparison) -> str:
     """A comparison: the results with their intervals, and what they rest on."""
     facts = {
-        "runs": f"{len(comparison.rows)} configurations, {comparison.replications} replications each",
+        "runs": f"{_many(comparison.rows, 'configuration')}, {_each(comparison.replications)}",
         "events": f"{comparison.events:,}",
         "seed, version": f"{comparison.seed}, {comparison.version}",
         "digest": comparison.digest[:16],
@@ -179,8 +179,7 @@ def comparison_html(comparison: Comparison) -> str:
         parts.append((name, f"{frame.height:,} rows, {frame.width} columns", _columns(frame)))
     if comparison.command:
         parts.append(("the same again", "", Markup("<pre>{}</pre>").format(comparison.command)))
-    title = comparison.scenario.title or comparison.scenario.name
-    return _card("Comparison", comparison.scenario.name, title, facts, parts, opened=2)
+    return _card("Comparison", comparison.scenario.name, comparison.scenario.title, facts, parts, opened=2)
 
 
 def policy_html(policy: Any) -> str:
@@ -261,7 +260,7 @@ def sweep_html(sweep: Sweep) -> str:
     facts = {
         "varied": "; ".join(f"{path}: {_values(values)}" for path, values in knobs.items()),
         "runs": f"{sweep.points['point'].n_unique() if sweep.points.width else 0} points of a {sweep.design} design, "
-        f"{len(sweep.scenario.configurations)} configurations, {sweep.replications} replications each",
+        f"{_many(sweep.scenario.configurations, 'configuration')}, {_each(sweep.replications)}",
         "seed, version": f"{sweep.seed}, {sweep.version}",
         "digest": sweep.digest[:16],
     }
@@ -277,15 +276,26 @@ def sweep_html(sweep: Sweep) -> str:
         ]
         for row in sweep.points.head(_ROWS_MAX).iter_rows(named=True)
     ]
+    # Words stand to the left: the configurations, and knobs that are names.
+    numeric = {k for k, head in enumerate(heads) if head in asked or _all_numbers(knobs.get(head, ("",)))}
     left = sweep.points.height - len(rows)
-    parts = [
-        ("results", f"{left:,} more in points" if left else "", _table(heads, rows, numeric=set(range(1, len(heads)))))
-    ]
+    parts = [("results", f"{left:,} more in points" if left else "", _table(heads, rows, numeric=numeric))]
     for name in ("points", "runs"):
         frame: pl.DataFrame = getattr(sweep, name)
         parts.append((name, f"{frame.height:,} rows, {frame.width} columns", _columns(frame)))
-    title = sweep.scenario.title or sweep.scenario.name
-    return _card("Sweep", sweep.scenario.name, title, facts, parts, opened=1)
+    return _card("Sweep", sweep.scenario.name, sweep.scenario.title, facts, parts, opened=1)
+
+
+def _all_numbers(values: tuple[Any, ...] | Range) -> bool:
+    return isinstance(values, Range) or all(isinstance(value, int | float) for value in values)
+
+
+def _many(things: Sequence[Any], name: str) -> str:
+    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _each(replications: int) -> str:
+    return f"{replications:,} replication{'' if replications == 1 else 's'} each"
 
 
 def _values(values: tuple[Any, ...] | Range) -> str:
@@ -306,7 +316,8 @@ def _card(
     *,
     opened: int = 0,
 ) -> str:
-    head = Markup('<div class="head"><span class="kind">{}</span><b>{}</b> {}</div>').format(kind, name, title)
+    said = "" if title == name else title
+    head = Markup('<div class="head"><span class="kind">{}</span><b>{}</b> {}</div>').format(kind, name, said)
     body = _table((), list(facts.items())) if facts else Markup("")
     folded = Markup("").join(
         Markup("<details{}><summary>{}<span>{}</span></summary><div>{}</div></details>").format(
@@ -318,8 +329,9 @@ def _card(
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: set[int] = frozenset()) -> Markup:  # type: ignore[assignment]
+    aligned = [Markup(' class="number"') if place in numeric else "" for place in range(len(heads))]
     top = Markup("<thead><tr>{}</tr></thead>").format(
-        Markup("").join(Markup('<th scope="col">{}</th>').format(head) for head in heads)
+        Markup("").join(Markup('<th scope="col"{}>{}</th>').format(*each) for each in zip(aligned, heads, strict=True))
     )
     lines = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -368,7 +380,9 @@ def _source_of(scenario: Scenario) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, msgspec.Struct):
-        value = msgspec.to_builtins(value)
+        said = msgspec.to_builtins(value)
+        kind = f"{said.pop('kind')}, " if "kind" in said else ""
+        value = kind + ", ".join(f"{name} = {each}" for name, each in said.items())
     return textwrap.shorten(str(value), 120, placeholder=" ...")
 
 

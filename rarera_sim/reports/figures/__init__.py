@@ -54,6 +54,8 @@ FIGURES = {
     "cost-against-response": cost_against_p99,
     "pareto-front": pareto_front,
     "regret": regret,
+    "cost-and-late": lateness_and_cost,
+    "behaviour": behaviour_in_situations,
     "cost-and-energy": cost_and_energy,
     "availability": availability_timeline,
     "funnel": funnel,

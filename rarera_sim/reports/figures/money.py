@@ -224,17 +224,17 @@ def pareto_front(
     for row in () if oracle is None else oracle.iter_rows(named=True):
         label = plain(row["name"])
         if row[across] is None:
-            figure.add_hline(y=row[up], line={"color": GREY, "width": 1.5, "dash": "longdash"})
-            figure.add_scatter(
-                x=[None], y=[None], mode="lines", name=label, line={"color": GREY, "dash": "longdash", "width": 1.5}
-            )
+            line = {"color": INK, "width": 1.5, "dash": "longdash"}
+            figure.add_hline(y=row[up], line=line)
+            figure.add_scatter(x=[None], y=[None], mode="lines", name=label, line=line)
             continue
         seconds.append(row[across])
         figure.add_scatter(
             x=[row[across]],
             y=[row[up]],
             mode="markers",
-            marker={"symbol": "star", "size": 15, "color": GREY, "line": {"color": INK, "width": 1}},
+            # Hollow: the grey of a seventh configuration is nearly that of the ink.
+            marker={"symbol": "star-open", "size": 15, "color": INK, "line": {"width": 2}},
             name=label,
             hovertemplate=f"{label}: %{{y:.4~g}} USD at %{{x:.4~g}} s<extra></extra>",
         )

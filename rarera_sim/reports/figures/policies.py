@@ -49,12 +49,13 @@ def lateness_and_cost(study: pl.DataFrame, *, ours: str, target: float = 0.01) -
     of_ours = pl.col("policy") == ours
     of_plan = pl.col("setting") == "plan"
     last = pl.col("policy").str.ends_with("+ late-last")
-    kinds = (
+    kinds = [
         ("served in order of arrival", ~of_ours & ~of_plan & ~last, "circle", GREY),
         ("late ones served last", ~of_ours & ~of_plan & last, "diamond", ORANGE),
         ("plans that know the future", of_plan, "star", GREEN),
         (ours, of_ours, "square", BLUE),
-    )
+    ]
+    kinds = [kind for kind in kinds if not chosen.filter(kind[1]).is_empty()]
     said: list[str] = []
     for column, trace in enumerate(traces, start=1):
         panel = chosen.filter(pl.col("multiple") <= _FAR, trace=trace)

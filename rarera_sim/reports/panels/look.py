@@ -33,6 +33,8 @@ STYLE = """<style>
 .rarera .rarera-scroll { overflow-x: auto; }
 .rarera .rarera-refused input { border: 2px solid var(--bad); }
 [data-jp-theme-light="false"] .rarera { color-scheme: dark; }
+.rarera .jupyter-button.mod-primary:disabled { color: var(--ink); background: transparent;
+  box-shadow: inset 0 0 0 1px var(--line); }
 .rarera select { appearance: auto; background-image: none; }
 .rarera pre { white-space: pre-wrap; margin: .3em 0; color: var(--ink); background: transparent; }
 .rarera textarea { font-family: var(--jp-code-font-family, monospace); }
