@@ -90,7 +90,8 @@ def test_a_sweep_shows_what_was_varied_and_what_came_of_it(shell):
     assert "service.mean: 0.5, 1; arrivals.rate: 0.2, 0.4" in text
     assert "4 points of a factorial design, 1 configuration, 2 replications each" in text
     assert '<th scope="col" class="number">mean_s</th>' in text
-    assert '<th scope="col">configuration</th>' in text and f"<td>{scenario.configurations[0].label}</td>" in text
+    assert '<th scope="col">configuration</th>' in text
+    assert f"<td>{scenario.configurations[0].label}</td>" in text
     assert swept.digest[:16] in text
     assert text.count("<tr>") > 4 + len(swept.points.columns)
 
