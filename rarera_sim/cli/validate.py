@@ -36,7 +36,7 @@ def validate(quick: bool, seed: int, out: Path | None, as_json: bool) -> int:
     if page is not None and not page.parent.is_dir():
         # Now, and not after minutes of simulating.
         raise BadInput(f"there is no folder {page.parent} to write {page.name} in: go to the checkout, or say --out")
-    with Progress("sections") as progress:
+    with Progress("per cent") as progress:
         done = validated(SHORT if quick else FULL, seed=seed, progress=progress)
     if page is not None:
         page.write_text(done.to_markdown(), encoding="utf-8")

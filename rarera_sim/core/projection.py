@@ -103,9 +103,13 @@ class Materialised:
         if position <= self.position or position in self._ahead:
             return False
         self.state = self.projection.apply(self.state, event)
-        self.time_max = max(self.time_max, event.time)
-        self._ahead.add(position)
-        while self.position + 1 in self._ahead:
+        if event.time > self.time_max:
+            self.time_max = event.time
+        if position > self.position + 1:
+            self._ahead.add(position)
+            return True
+        self.position = position
+        while self._ahead and self.position + 1 in self._ahead:
             self.position += 1
             self._ahead.remove(self.position)
         return True
