@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from rarera_sim.learning.intervals import ResidualQuantiles
 
-# Of the CUSUMs, in standard errors: a batch counts from the first to the second, and they add up to the third. The
-# first is half of the change to be found soonest; the third is above the usual 5, passed falsely by one batch in 470.
-_OFF_ALLOWED, _OFF_MOST, _ALARM = 0.5, 4.0, 8.0
+# Of the CUSUMs, in standard errors: a batch counts from the first, half of the change to be found soonest, up to the
+# second.
+_OFF_ALLOWED, _OFF_MOST = 0.5, 4.0
 # So many mean service times long must it be that a mean is taken from: of what began together the short is finished
 # first, so that the first services of a morning are too short and the last of an evening too long.
 _TURNS_LEAST = 10.0
@@ -34,10 +34,9 @@ class ServiceEstimate:
         up = max(0, up + z - 1/2),  down = max(0, down - z - 1/2)
 
     where s is the scv, or that of the services within the batches if it is larger (1 where nobody says it); E. S.
-    Page, Continuous inspection schemes, Biometrika 41, 1954. One above 8 says that the mean has changed since it was
-    last 0: what came since is the new mean, if it came within ten of them, and the scatter is what both had. No single
-    batch can raise the alarm, as z is clipped; of normal batches less than one in 9,500 does so falsely (Siegmund's
-    approximation, for a mean that is known).
+    Page, Continuous inspection schemes, Biometrika 41, 1954. One above `alarm` says that the mean has changed since it
+    was last 0: what came since is the new mean, if it came within ten of them, and the scatter is what both had. No
+    single batch can raise the alarm, as z is clipped.
 
     Parameters
     ----------
@@ -47,6 +46,9 @@ class ServiceEstimate:
         How many services the belief is worth, >= 0.
     half_life
         Services after which what was learned counts half, > 0.
+    alarm
+        Standard errors that add up to a change, > 4; None to notice none. Of normal batches less than one in 9,500
+        comes to 8 falsely, and one in 470 to the usual 5 (Siegmund's approximation, for a mean that is known).
 
     Examples
     --------
@@ -57,14 +59,23 @@ class ServiceEstimate:
     (2.0, 0.25)
     """
 
-    def __init__(self, prior: float | None = None, prior_weight: float = 20.0, half_life: float = 20_000.0) -> None:
+    def __init__(
+        self,
+        prior: float | None = None,
+        prior_weight: float = 20.0,
+        half_life: float = 20_000.0,
+        alarm: float | None = 8.0,
+    ) -> None:
         if prior is not None and not 0.0 < prior < math.inf:
             raise ValueError(f"prior must be > 0 s or None, got {prior!r}")
         if not 0.0 <= prior_weight < math.inf:
             raise ValueError(f"prior_weight must be >= 0, got {prior_weight!r}")
         if not half_life > 0.0:
             raise ValueError(f"half_life must be > 0, got {half_life!r}")
+        if alarm is not None and not _OFF_MOST < alarm < math.inf:
+            raise ValueError(f"alarm must be > {_OFF_MOST:g} or None, got {alarm!r}")
         self.half_life = half_life
+        self.alarm = alarm
         self._services = 0.0 if prior is None else prior_weight
         self._mean = prior
         self._batches = 0.0
@@ -136,7 +147,7 @@ class ServiceEstimate:
 
     def _change(self, mean: float, services: float, span: float | None) -> _Cusum | None:
         """The CUSUM that says that the mean has changed, if one does."""
-        if self._mean is None or self._services <= 0.0:
+        if self.alarm is None or self._mean is None or self._services <= 0.0:
             return None
         scv = max(self._within, self.scv or 0.0)
         error = math.sqrt(scv * (1.0 / services + 1.0 / self._services))
@@ -146,7 +157,7 @@ class ServiceEstimate:
             if cusum.total == 0.0:
                 cusum.batches_before, cusum.scatter_before = self._batches, self._scatter / self._mean**2
             cusum.learn_one(off, mean, services, turns)
-            if cusum.total > _ALARM and cusum.turns >= _TURNS_LEAST:
+            if cusum.total > self.alarm and cusum.turns >= _TURNS_LEAST:
                 return cusum
         return None
 

@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
         Kind(AdaptiveConformal, ("coverage", "step", "window")),
         Kind(RateForecaster, _CLOCK, ("model", "margin")),
         Kind(FanForecaster, ("levels", "period:history.period", "horizon", "day:history.day", "learning_rate")),
-        Kind(ServiceEstimate, ("half_life",)),
+        Kind(ServiceEstimate, ("half_life", "alarm")),
         Kind(ServiceProfile, ("half_life", "speed_weight")),
         Kind(StartUp, ("prior", "window")),
         Kind(

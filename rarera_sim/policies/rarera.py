@@ -20,6 +20,7 @@ from rarera_sim.policies.tuning import Range, Tunable
 
 _LATE_CATCH_UP = 600.0  # time in which what is late already shall be gone, s: 60 cost the same, 600 starts less
 _BELIEVED_PRICE = 20.0  # where nothing is rehearsed
+_SERVICE_ALARM = 8.0  # standard errors of the mean service time, see `ServiceEstimate`
 # Least price times late share with late ones last: there most of the lateness comes in bursts that no price prevents,
 # and without a floor a history of few bursts made lateness cheap (1.7 instead of 10 on one trace: 1.2 % were late).
 _LEAST_PRICE = 0.08
@@ -115,7 +116,7 @@ class Rarera:
         self.late_last = late_last
         self.share = budget_share * (1.0 - surroundings.quantile)
         self.budget = Budget(self.share, gain)
-        self.service = believed(surroundings.service_rate)
+        self.service = believed(surroundings.service_rate, _SERVICE_ALARM)
         self._slack = max(0.0, surroundings.bound - 2.0 / (surroundings.service_rate or math.inf))
         self._calendar = calendar
         self._ahead = surroundings.start_up  # of the kind that is asked for first, s

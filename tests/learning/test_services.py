@@ -56,6 +56,15 @@ def test_a_changed_mean_is_learned_within_eight_batches_and_the_variability_kept
     assert service.scv == pytest.approx(0.5, rel=0.4)
 
 
+def test_without_an_alarm_nothing_is_begun_anew() -> None:
+    service = ServiceEstimate(half_life=1e9, alarm=None)
+    for mean in [0.2] * 60 + [0.4] * 60:
+        service.learn_one(mean, 900)
+    assert service.mean == pytest.approx(0.3, rel=1e-3)
+    with pytest.raises(ValueError, match="alarm must be > 4 or None, got 3"):
+        ServiceEstimate(alarm=3.0)
+
+
 def test_a_mean_that_grows_slowly_is_followed() -> None:
     chance = random.Random(5)
     service = ServiceEstimate()
