@@ -321,7 +321,15 @@ def test_a_long_tree_is_cut_and_says_so():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.0, "at once"), (1e-9, "+1 ns"), (2.5e-5, "+25 us"), (0.04, "+40 ms"), (90.5, "+90.5 s")]
+    ("seconds", "said"),
+    [
+        (0.0, "at once"),
+        (1e-9, "+1 ns"),
+        (2.5e-5, "+25 us"),
+        (0.04, "+40 ms"),
+        (90.5, "+90.5 s"),
+        (11_701.0, "+11,701 s"),
+    ],
 )
 def test_times_of_a_tree_are_no_fractions(seconds, said):
     tree = delays().head(1).with_columns(time_s=pl.lit(seconds))

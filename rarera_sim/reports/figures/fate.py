@@ -112,7 +112,9 @@ def _later(seconds: float) -> str:
     unit, scale = next(
         (each for each in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)) if abs(seconds) >= each[1]), ("ns", 1e-9)
     )
-    return f"+{seconds / scale:,.4g} {unit}" if seconds else "at once"
+    number = seconds / scale
+    written = f"{number:,.0f}" if abs(number) >= 1000.0 else f"{number:.4g}"
+    return f"+{written} {unit}" if seconds else "at once"
 
 
 def causation_tree(tree: pl.DataFrame, *, nodes_max: int = 120) -> go.Figure:

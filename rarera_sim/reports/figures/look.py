@@ -154,10 +154,15 @@ def error_bars(
 
 
 def log_ticks(values: Sequence[float]) -> Mapping[str, Any]:
-    """Ticks at 1, 2 and 5 of each decade, written as plain numbers."""
+    """Ticks at 1, 2 and 5 of each decade, or closer where there is hardly one, written as plain numbers.
+
+    >>> log_ticks([2.0, 7.0])["ticktext"][8:14]
+    ['1', '1.5', '2', '3', '4', '5']
+    """
     positive = [value for value in values if value > 0.0] or [1.0]
+    factors = (1, 2, 5) if max(positive) > 6.0 * min(positive) else (1, 1.5, 2, 3, 4, 5, 6, 8)
     decades = range(math.floor(math.log10(min(positive))) - 1, math.ceil(math.log10(max(positive))) + 1)
-    ticks = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
+    ticks = [factor * 10.0**decade for decade in decades for factor in factors]
     return {"tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
 
 
