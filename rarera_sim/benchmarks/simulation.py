@@ -354,14 +354,17 @@ def _memory(size: Size) -> list[Row]:
     small, large = peaks.values()
     whole = {count: _peak_of(count, "whole") for count in (size.whole_memory // 4, size.whole_memory)}
     base, most = whole.values()
-    each = max(0.0, most - base) / (0.75 * size.whole_memory)  # of an event
-    projected = most + each * max(0, WHOLE_MEMORY_EVENTS - size.whole_memory)
+    streamed = f"memory for {size.whole_memory:,} events, whole path, SQLite log, journeys streamed"
     rows = [
         at_most(f"memory for {size.memory:,} events, journeys streamed to disk", large, "MB", MEMORY_MAX),
         Row(f"of it, more than for {size.memory // 10:,} events", max(0.0, large - small), "MB"),
-        Row(f"memory for {size.whole_memory:,} events, whole path, SQLite log, journeys streamed", most, "MB"),
     ]
+    if size.whole_memory >= WHOLE_MEMORY_EVENTS:
+        return [*rows, at_most(streamed, most, "MB", MEMORY_MAX)]
+    rows.append(Row(streamed, most, "MB"))
     if size.whole_memory >= 100_000:  # of fewer, what Python takes for itself decides
+        each = max(0.0, most - base) / (0.75 * size.whole_memory)  # of an event
+        projected = most + each * (WHOLE_MEMORY_EVENTS - size.whole_memory)
         case = f"the same for {WHOLE_MEMORY_EVENTS:,} events, by what the last three quarters took"
         rows.append(at_most(case, projected, "MB", MEMORY_MAX))
     return rows
