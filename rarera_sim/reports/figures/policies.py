@@ -93,7 +93,8 @@ def lateness_and_cost(study: pl.DataFrame, *, ours: str, target: float = 0.01) -
         said.append(f"{trace}: {', '.join(front)}")
     late = [100.0 * max(_LEAST_LATE, value) for value in chosen["violations"]]
     figure.update_yaxes(type="log", **log_ticks(late))
-    figure.update_yaxes(title_text="late events [%], log", row=1, col=1)
+    none = f", none at {100 * _LEAST_LATE:g}" if min(late, default=1.0) <= 100.0 * _LEAST_LATE else ""
+    figure.update_yaxes(title_text=f"late events [%], log{none}", row=1, col=1)
     figure.update_xaxes(nticks=5, rangemode="tozero")
     figure.update_xaxes(title_text="cost, as a multiple of the oracle's plan", row=1, col=(len(traces) + 1) // 2)
     alt = (
