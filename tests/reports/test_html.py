@@ -44,9 +44,9 @@ class Balanced(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def shell():
+def shell(tmp_path_factory):
     interactive = pytest.importorskip("IPython.core.interactiveshell")
-    made = interactive.InteractiveShell()
+    made = interactive.InteractiveShell(ipython_dir=str(tmp_path_factory.mktemp("ipython")))
     html.register(made)
     return made
 
