@@ -7,7 +7,7 @@ import pytest
 from rarera_sim.benchmarks import simulation
 from rarera_sim.benchmarks.simulation import QUICK, naive_simpy, queueing
 
-SIZE = QUICK._replace(customers=4_000, rounds=1, whole=1_000, curve=(1_000, 4_000), memory=100_000, whole_memory=2_000)
+SIZE = QUICK._replace(customers=4_000, rounds=3, whole=1_000, curve=(1_000, 4_000), memory=100_000, whole_memory=2_000)
 
 
 @pytest.fixture(scope="module")
