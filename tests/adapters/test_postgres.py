@@ -675,8 +675,10 @@ def test_a_follower_is_rung_and_need_not_wait_until_it_looks_by_itself(url, log,
     monkeypatch.setattr(postgres, "RING_LOST", 3_600)
     follower = log.follow()
     with PostgresLog(url) as other:
-        threading.Timer(0.3, other.append, ([an_event(1)],)).start()
+        later = threading.Timer(0.3, other.append, ([an_event(1)],))
+        later.start()
         assert next(follower).position == 1
+        later.join()  # the bell rings before its commit returns
     follower.close()
 
 
