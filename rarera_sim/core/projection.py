@@ -109,7 +109,7 @@ class Materialised:
             self._ahead.add(position)
             return True
         self.position = position
-        while self._ahead and self.position + 1 in self._ahead:
+        while self.position + 1 in self._ahead:
             self.position += 1
             self._ahead.remove(self.position)
         return True

@@ -103,7 +103,7 @@ def scenario_html(scenario: Scenario) -> str:
     facts = {
         "arrives": arrives,
         "objective": f"{100 * objective.quantile:g} % within {objective.bound:g} s of receipt",
-        "runs": f"{_many(scenario.configurations, 'configuration')}, {_each(run.replications)}",
+        "runs": _runs(scenario.configurations, run.replications),
     }
     table = _table(
         ("configuration", "transport", "policy", "parameters"),
@@ -155,7 +155,7 @@ def run_html(run: Run) -> str:
 def comparison_html(comparison: Comparison) -> str:
     """A comparison: the results with their intervals, and what they rest on."""
     facts = {
-        "runs": f"{_many(comparison.rows, 'configuration')}, {_each(comparison.replications)}",
+        "runs": _runs(comparison.rows, comparison.replications),
         "events": f"{comparison.events:,}",
         "seed, version": f"{comparison.seed}, {comparison.version}",
         "digest": comparison.digest[:16],
@@ -260,7 +260,7 @@ def sweep_html(sweep: Sweep) -> str:
     facts = {
         "varied": "; ".join(f"{path}: {_values(values)}" for path, values in knobs.items()),
         "runs": f"{sweep.points['point'].n_unique() if sweep.points.width else 0} points of a {sweep.design} design, "
-        f"{_many(sweep.scenario.configurations, 'configuration')}, {_each(sweep.replications)}",
+        + _runs(sweep.scenario.configurations, sweep.replications),
         "seed, version": f"{sweep.seed}, {sweep.version}",
         "digest": sweep.digest[:16],
     }
@@ -290,12 +290,12 @@ def _all_numbers(values: tuple[Any, ...] | Range) -> bool:
     return isinstance(values, Range) or all(isinstance(value, int | float) for value in values)
 
 
-def _many(things: Sequence[Any], name: str) -> str:
-    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
+def _runs(configurations: Sequence[Any], replications: int) -> str:
+    return f"{_many(len(configurations), 'configuration')}, {_many(replications, 'replication')} each"
 
 
-def _each(replications: int) -> str:
-    return f"{replications:,} replication{'' if replications == 1 else 's'} each"
+def _many(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _values(values: tuple[Any, ...] | Range) -> str:

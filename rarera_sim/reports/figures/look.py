@@ -172,6 +172,19 @@ def on_axis(rows: Sequence[Row], measure: str, more: Sequence[float]) -> list[fl
     return [float(end) for end in ends if finite(end) and end > 0.0] + list(more)
 
 
+def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Those that no other beats in both numbers, from the least of the first on.
+
+    >>> pareto({"dear": (1.0, 9.0), "cheap": (3.0, 2.0), "beaten": (3.0, 9.5)})
+    ['dear', 'cheap']
+    """
+    front: list[str] = []
+    for name in sorted(points, key=lambda name: points[name]):
+        if not front or points[name][1] < points[front[-1]][1]:
+            front.append(name)
+    return front
+
+
 def band(figure: go.Figure, x: Any, low: Any, high: Any, colour: str, *, group: str, **where: Any) -> None:
     """An interval along a line, as a band without a name; it comes and goes with the line in the legend.
 

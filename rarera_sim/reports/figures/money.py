@@ -30,6 +30,7 @@ from rarera_sim.reports.figures.look import (
     log_ticks,
     looks,
     on_axis,
+    pareto,
     percent,
     plain,
 )
@@ -209,7 +210,7 @@ def pareto_front(
             legendgroup=name,
             hovertemplate=f"{label}: %{{y:.4~g}} USD at %{{x:.4~g}} s<extra></extra>",
         )
-    front = _front(means)
+    front = pareto(means)
     if len(front) > 1:
         corners = [means[name] for name in front]
         figure.add_scatter(
@@ -286,19 +287,6 @@ def _ellipse(points: np.ndarray[Any, Any], confidence: float = 0.95) -> np.ndarr
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
     outline: np.ndarray[Any, Any] = points.mean(axis=0) + circle * np.sqrt(values * reach) @ vectors.T
     return outline
-
-
-def _front(means: dict[str, tuple[float, float]]) -> list[str]:
-    """Those that no other beats in both, from left to right.
-
-    >>> _front({"dear": (1.0, 9.0), "cheap": (3.0, 2.0), "beaten": (3.0, 9.5)})
-    ['dear', 'cheap']
-    """
-    front: list[str] = []
-    for name in sorted(means, key=lambda name: means[name]):
-        if not front or means[name][1] < means[front[-1]][1]:
-            front.append(name)
-    return front
 
 
 def regret(study: pl.DataFrame, *, setting: str = "equal") -> go.Figure:

@@ -18,6 +18,7 @@ from rarera_sim.reports.figures.look import (
     lasting,
     log_ticks,
     looks,
+    pareto,
     plain,
 )
 
@@ -76,7 +77,7 @@ def lateness_and_cost(study: pl.DataFrame, *, ours: str, target: float = 0.01) -
             )
         rivals = panel.filter(~of_plan)
         points = {row["policy"]: (row["multiple"], row["violations"]) for row in rivals.iter_rows(named=True)}
-        front = _front(points)
+        front = pareto(points)
         figure.add_scatter(
             x=[points[name][0] for name in front],
             y=[100.0 * max(_LEAST_LATE, points[name][1]) for name in front],
@@ -104,19 +105,6 @@ def lateness_and_cost(study: pl.DataFrame, *, ours: str, target: float = 0.01) -
     )
     legend = {"y": 1.0 + 30.0 / 300}
     return finish(figure, "Cost and late events", alt, height=470, margin={"t": 130}, legend=legend)
-
-
-def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Those that no other beats in both, the cheapest first.
-
-    >>> _front({"dear": (9.0, 0.0), "cheap": (1.0, 0.3), "beaten": (2.0, 0.4)})
-    ['cheap', 'dear']
-    """
-    front: list[str] = []
-    for name in sorted(points, key=lambda name: points[name]):
-        if not front or points[name][1] < points[front[-1]][1]:
-            front.append(name)
-    return front
 
 
 def behaviour_in_situations(periods: pl.DataFrame, situations: Mapping[str, str], *, at: float) -> go.Figure:
